@@ -1,1 +1,3 @@
 //! x
+#![allow(missing_docs)]
+pub mod base;
