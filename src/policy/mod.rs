@@ -1,0 +1,3 @@
+//! What is listed, and what to do about it.
+
+pub mod list;
