@@ -1,4 +1,4 @@
-//! Texts that yield rules, one module a format.
+//! Texts that yield rules, one file a format. Pure over text: whoever calls has read the file.
 //!
 //! | module | format |
 //! |---|---|

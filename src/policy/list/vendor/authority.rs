@@ -1,8 +1,7 @@
 //! The acts that list a vendor, and the dated clauses of those that forbid traffic.
 
 use super::Provenance;
-use crate::base::model::{Confidence, PurposeSelector, vocabulary};
-use jiff::Timestamp;
+use crate::base::model::{Confidence, Purpose, PurposeSelector, Wall, vocabulary};
 use std::sync::Arc;
 
 vocabulary! {
@@ -84,9 +83,23 @@ pub struct Clause {
     /// Line of the clause in its file.
     pub line: u32,
     /// The first moment in force.
-    pub from: Timestamp,
+    pub from: Wall,
     /// The first moment no longer in force.
-    pub until: Option<Timestamp>,
+    pub until: Option<Wall>,
     /// Families or purposes, at least one.
     pub forbids: Vec<PurposeSelector>,
+}
+
+impl Clause {
+    /// Whether it is in force at a moment.
+    #[must_use]
+    pub fn in_force(&self, at: Wall) -> bool {
+        self.from <= at && self.until.is_none_or(|until| at < until)
+    }
+
+    /// Whether it forbids a purpose.
+    #[must_use]
+    pub fn forbids(&self, purpose: Purpose) -> bool {
+        self.forbids.iter().any(|selector| selector.covers(purpose))
+    }
 }
