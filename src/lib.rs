@@ -1,4 +1,5 @@
 //! x
 #![allow(missing_docs)]
+pub mod app;
 pub mod base;
 pub mod policy;
