@@ -12,7 +12,8 @@ pub const VERSION: u32 = 1;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
-    /// Must be [`VERSION`].
+    /// Must be [`VERSION`]; silence is a mistake.
+    #[serde(default)]
     pub version: Option<Spanned<u32>>,
     /// `[dns]`
     pub dns: Dns,
