@@ -2,4 +2,5 @@
 #![allow(missing_docs)]
 pub mod app;
 pub mod base;
+pub mod io;
 pub mod policy;
