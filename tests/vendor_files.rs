@@ -1,7 +1,14 @@
 //! The vendor files that are bundled read without a problem and hold what they were made from; what is wrong in a vendor
 //! file is reported with its line.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test stops at the first surprise and says what it skipped"
+)]
 
 use interdict::base::model::{BlockAnswer, Family, Purpose};
 use interdict::base::name::Name;
@@ -197,6 +204,11 @@ fn what_the_review_decided_holds() {
 const HEAD: &str =
     "version = 1\n[vendor]\nid = \"v\"\nname = \"V\"\n[[source]]\nid = \"s\"\ntitle = \"t\"\nwhere = \"-\"\n";
 
+/// One right entry twice.
+fn twice(kind: &str) -> String {
+    format!("{HEAD}[[{kind}]]\n{}[[{kind}]]\n{}", entry(kind), entry(kind))
+}
+
 /// A right entry of a kind, one key a line, so that a test changes one of them.
 fn entry(kind: &str) -> &'static str {
     match kind {
@@ -232,17 +244,19 @@ fn right_entries_are_right() {
     }
 }
 
+/// Each text has a problem in that line whose message holds that fragment, and every message is one line.
+fn refused(table: &[(String, u32, &str)]) {
+    for (text, line, fragment) in table {
+        let error = read("f.toml", text).expect_err(fragment);
+        let hit = error.problems.iter().any(|problem| problem.line == *line && problem.message.contains(fragment));
+        assert!(hit, "wanted {line}: {fragment}\ngot\n{error}\nfor\n{text}");
+        assert!(error.problems.iter().all(|problem| !problem.message.contains('\n')), "{error}");
+    }
+}
+
 #[test]
-fn what_is_wrong_is_said_with_its_line() {
-    let domain = |line: &str, instead: &str| with("domain", line, instead);
-    let named = |name: &str, kind: &str| {
-        domain("\"a.example.com\"", &format!("\"{name}\"")).replace("\"exact\"", &format!("\"{kind}\""))
-    };
-    let cidr = |cidr: &str| with("range", "198.51.100.0/24", cidr);
-    let long = format!("{}.example.com", "a".repeat(64));
-    let too_long = [&*"a".repeat(63); 4].join(".");
-    let twice = |kind| format!("{HEAD}[[{kind}]]\n{}[[{kind}]]\n{}", entry(kind), entry(kind));
-    let table: &[(String, u32, &str)] = &[
+fn wrong_files_are_refused_with_the_line() {
+    refused(&[
         (String::new(), 1, "`version = 1` is missing"),
         ("version = 2\n".to_owned(), 1, "write `version = 1`"),
         ("version = 1\n".to_owned(), 1, "write [vendor] or [bundle]"),
@@ -252,6 +266,18 @@ fn what_is_wrong_is_said_with_its_line() {
         (format!("{HEAD}[[domian]]\n"), 9, "did you mean `domain`?"),
         (format!("{HEAD}[domain]\n"), 9, "write [[domain]]"),
         (format!("{HEAD}[bundle]\nid = \"b\"\nname = \"B\"\n"), 9, "not both"),
+    ]);
+}
+
+#[test]
+fn wrong_names_are_refused_with_the_line() {
+    let domain = |line: &str, instead: &str| with("domain", line, instead);
+    let named = |name: &str, kind: &str| {
+        domain("\"a.example.com\"", &format!("\"{name}\"")).replace("\"exact\"", &format!("\"{kind}\""))
+    };
+    let long = format!("{}.example.com", "a".repeat(64));
+    let too_long = [&*"a".repeat(63); 4].join(".");
+    refused(&[
         (domain("purpose", "purpsoe"), 12, "unknown key `purpsoe`; did you mean `purpose`?"),
         (domain("purpose = \"update\"", "zzz = 1\npurpose = \"update\""), 12, "unknown key `zzz`; known here are name"),
         (domain("purpose = \"update\"", "purpose = 5"), 12, "wrong type for `purpose`: integer `5`, expected a string"),
@@ -284,6 +310,13 @@ fn what_is_wrong_is_said_with_its_line() {
             9,
             "source s stands in line 5 already",
         ),
+    ]);
+}
+
+#[test]
+fn wrong_ranges_are_refused_with_the_line() {
+    let cidr = |cidr: &str| with("range", "198.51.100.0/24", cidr);
+    refused(&[
         (cidr("198.51.100.1/24"), 10, "the range is 198.51.100.0/24"),
         (cidr("198.51.100.1"), 10, "write it as 198.51.100.1/32"),
         (cidr("198.0.0.0/8"), 10, "wider than /12"),
@@ -298,6 +331,12 @@ fn what_is_wrong_is_said_with_its_line() {
         (with("range", "evidence = \"2026-05-19\"\n", ""), 9, "no `evidence`"),
         (with("range", "2026-05-19", "spring 2026"), 14, "is no day"),
         (with("range", "2026-05-19", "2026-02-30"), 14, "is no day"),
+    ]);
+}
+
+#[test]
+fn wrong_acts_ports_and_signatures_are_refused_with_the_line() {
+    refused(&[
         (with("authority", "use-ban", "warning"), 19, "forbids no traffic"),
         (with("authority", "use-ban", "ban"), 15, "is no AuthorityKind"),
         (with("authority", "[\"update\"]", "[]"), 19, "forbids nothing"),
@@ -316,13 +355,7 @@ fn what_is_wrong_is_said_with_its_line() {
         (with("signature", "4b4c5a46", "4b4c5a47"), 12, "not the same octets"),
         (with("signature", "body-magic", "http-header"), 9, "body-magic alone"),
         (format!("{HEAD}[[exclude]]\nreason = \"r\"\nsource = [\"s\"]\n"), 9, "names nothing"),
-    ];
-    for (text, line, fragment) in table {
-        let error = read("f.toml", text).expect_err(fragment);
-        let hit = error.problems.iter().any(|problem| problem.line == *line && problem.message.contains(fragment));
-        assert!(hit, "wanted {line}: {fragment}\ngot\n{error}\nfor\n{text}");
-        assert!(error.problems.iter().all(|problem| !problem.message.contains('\n')), "{error}");
-    }
+    ]);
 }
 
 #[test]

@@ -151,3 +151,26 @@ pub struct ResolverService {
     /// Where it stands and what stands behind it.
     pub provenance: Provenance,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::read;
+
+    #[test]
+    fn only_announced_space_of_the_vendor_does_not_expire() {
+        let head =
+            "version = 1\n[vendor]\nid = \"v\"\nname = \"V\"\n[[source]]\nid = \"s\"\ntitle = \"t\"\nwhere = \"-\"\n";
+        for (range, expires) in [
+            ("cidr = \"198.51.100.0/24\"\nasn = 64496", None),
+            ("cidr = \"198.51.100.0/24\"", Some("2025-02-28")),
+            ("cidr = \"198.51.100.0/24\"\nasn = 64496\ncarrier = \"unknown\"", Some("2025-02-28")),
+            ("cidr = \"198.51.100.1/32\"\nasn = 64496", Some("2025-02-28")),
+            ("cidr = \"2001:db8::1/128\"\nasn = 64496", Some("2025-02-28")),
+        ] {
+            let rest = "purpose = \"update\"\nsource = [\"s\"]\nconfidence = \"low\"\nevidence = \"2024-02-29\"\n";
+            let file = read("f.toml", &format!("{head}[[range]]\n{range}\n{rest}")).unwrap();
+            let date = file.ranges[0].expires().map(|date| date.to_string());
+            assert_eq!(date.as_deref(), expires, "{range}");
+        }
+    }
+}

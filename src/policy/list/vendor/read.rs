@@ -165,7 +165,10 @@ fn sentence(error: &toml::de::Error) -> String {
     // The last line of the error as a whole names the key.
     let whole = error.to_string();
     match whole.lines().find_map(|line| line.strip_prefix("in ")) {
-        Some(key) => format!("wrong type for {key}: {}", message.trim_start_matches("invalid type: ")),
+        Some(key) => {
+            let plain = message.trim_start_matches("invalid type: ").replace("a sequence", "a list");
+            format!("wrong type for {key}: {}", plain.replace("map,", "date or table,"))
+        }
         None => message.to_owned(),
     }
 }

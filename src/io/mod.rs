@@ -1,0 +1,3 @@
+//! Drivers: sockets, files, kernel, threads. They know engines; engines do not know them, and they do not know each other.
+
+pub mod control;
