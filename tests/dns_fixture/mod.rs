@@ -94,7 +94,9 @@ pub fn at(seconds: u64) -> Now {
 
 /// A name for hickory-proto.
 pub fn hickory(name: &str) -> Name {
-    Name::from_ascii(name).unwrap()
+    let mut name = Name::from_ascii(name).unwrap();
+    name.set_fqdn(true);
+    name
 }
 
 /// A query with RD, and an OPT where a size is given.
