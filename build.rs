@@ -1,1 +1,3 @@
+//! Nothing is generated at build time yet.
+
 fn main() {}
