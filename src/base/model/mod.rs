@@ -1,0 +1,17 @@
+//! Shared nouns: the closed vocabularies of the design, rules' and sightings' parts, time, and the limits of everything.
+
+mod evidence;
+pub mod limits;
+mod purpose;
+mod sighting;
+mod time;
+mod vocabulary;
+mod words;
+
+pub use evidence::Confidence;
+pub use purpose::{Family, Purpose, PurposeSelector};
+pub use sighting::{Destination, PolicyId, RuleFacts, Sighting};
+pub use time::{Mono, Now, Wall};
+pub use vocabulary::UnknownWord;
+pub(crate) use vocabulary::vocabulary;
+pub use words::{BlockAnswer, Channel, Decision, Origin, Outcome, Stage};

@@ -1,0 +1,97 @@
+//! The small vocabularies of decisions and sightings.
+
+use super::vocabulary;
+
+vocabulary! {
+    /// What is wanted for a vendor × purpose.
+    pub enum Stage {
+        /// Nothing: the rule is not looked at.
+        Off => "off",
+        /// Let it pass and record it.
+        Observe => "observe",
+        /// Stop it and record it.
+        Block => "block",
+    }
+}
+
+vocabulary! {
+    /// A verdict in one word.
+    pub enum Decision {
+        /// No rule is against it, or an exception is for it.
+        Allow => "allow",
+        /// It passes and is recorded.
+        Observe => "observe",
+        /// It is stopped and recorded.
+        Block => "block",
+    }
+}
+
+vocabulary! {
+    /// How a blocked name is answered.
+    pub enum BlockAnswer {
+        /// The name does not exist, with an SOA (RFC 2308).
+        Nxdomain => "nxdomain",
+        /// The name has no data of that type, with an SOA.
+        Nodata => "nodata",
+        /// An address that leads nowhere: `0.0.0.0` and `::`; NODATA for other types.
+        Null => "null",
+        /// RCODE 5.
+        Refused => "refused",
+        /// The configured sinkhole's address; NODATA for other types.
+        Sinkhole => "sinkhole",
+    }
+}
+
+vocabulary! {
+    /// How an attempt was seen.
+    pub enum Channel {
+        /// A query for a listed name.
+        Dns => "dns",
+        /// An upstream answer that led to a listed name or address.
+        DnsAnswer => "dns-answer",
+        /// A packet to a listed address.
+        Address => "address",
+        /// The server name of a TLS handshake.
+        TlsSni => "tls-sni",
+        /// The server name of a QUIC handshake.
+        QuicSni => "quic-sni",
+        /// The Host of an HTTP request.
+        HttpHost => "http-host",
+        /// A payload that only this vendor's products send.
+        Signature => "signature",
+        /// A connection to the sinkhole.
+        Sinkhole => "sinkhole",
+        /// Traffic handed on for other endpoints.
+        Relay => "relay",
+    }
+}
+
+vocabulary! {
+    /// What became of an attempt.
+    pub enum Outcome {
+        /// It was stopped.
+        Blocked => "blocked",
+        /// It passed, as wanted.
+        Observed => "observed",
+        /// It passed because of an operator's exception.
+        Excepted => "excepted",
+        /// It passed although it should have been stopped.
+        Leaked => "leaked",
+        /// Not known.
+        Unknown => "unknown",
+    }
+}
+
+vocabulary! {
+    /// Who caused a sighting.
+    pub enum Origin {
+        /// An endpoint.
+        Client => "client",
+        /// Our own test of the enforcement.
+        SelfTest => "self-test",
+        /// Our own resolution of a listed name.
+        SelfResolve => "self-resolve",
+        /// Somebody else's log.
+        Import => "import",
+    }
+}

@@ -1,0 +1,1 @@
+//! From read lists to a rule set.
