@@ -12,9 +12,7 @@
 #[path = "tidy/mod.rs"]
 mod rules;
 
-use rules::{
-    Finding, Rule, Source, docs, layering, links, lockfile, manifest, privacy, purity, size, text,
-};
+use rules::{Finding, Rule, Source, docs, layering, links, lockfile, manifest, privacy, purity, size, text};
 
 /// Runs one per-file check over all sources and reports what is left after the exemptions.
 fn over_sources(rule: Rule, check: impl Fn(&Source) -> Vec<Finding>) {
@@ -74,26 +72,17 @@ fn nothing_is_left_for_later() {
 
 #[test]
 fn the_map_names_every_module_and_no_other() {
-    report(
-        Rule::Map,
-        docs::architecture(&rules::root(), rules::sources()),
-    );
+    report(Rule::Map, docs::architecture(&rules::root(), rules::sources()));
 }
 
 #[test]
 fn the_changelog_has_its_shape() {
-    report(
-        Rule::Changelog,
-        docs::changelog(&docs::read(&rules::root(), "CHANGELOG.md")),
-    );
+    report(Rule::Changelog, docs::changelog(&docs::read(&rules::root(), "CHANGELOG.md")));
 }
 
 #[test]
 fn the_readme_names_the_two_commands() {
-    report(
-        Rule::Readme,
-        docs::readme(&docs::read(&rules::root(), "README.md")),
-    );
+    report(Rule::Readme, docs::readme(&docs::read(&rules::root(), "README.md")));
 }
 
 #[test]
@@ -103,10 +92,7 @@ fn links_and_examples_lead_somewhere() {
 
 #[test]
 fn each_dependency_has_its_sentence() {
-    report(
-        Rule::Manifest,
-        manifest::sentences(&docs::read(&rules::root(), "Cargo.toml")),
-    );
+    report(Rule::Manifest, manifest::sentences(&docs::read(&rules::root(), "Cargo.toml")));
 }
 
 #[test]
@@ -119,10 +105,7 @@ fn locked_versions_are_sound() {
 #[test]
 fn licences_of_dependencies_are_allowed() {
     let deny = docs::read(&rules::root(), "deny.toml");
-    report(
-        Rule::Licences,
-        manifest::licences(&manifest::cargo_metadata(), &deny),
-    );
+    report(Rule::Licences, manifest::licences(&manifest::cargo_metadata(), &deny));
 }
 
 #[test]

@@ -30,46 +30,33 @@ pub(crate) fn architecture(root: &Path, sources: &[Source]) -> Vec<Finding> {
     compare_map(&read(root, MAP), &modules, exists)
 }
 
-fn compare_map(
-    text: &str,
-    modules: &BTreeSet<String>,
-    exists: impl Fn(&str) -> bool,
-) -> Vec<Finding> {
-    let named: Vec<(usize, String)> = text
-        .lines()
-        .enumerate()
-        .flat_map(|(index, line)| places(line).map(move |place| (index + 1, place)))
-        .collect();
+fn compare_map(text: &str, modules: &BTreeSet<String>, exists: impl Fn(&str) -> bool) -> Vec<Finding> {
+    let named: Vec<(usize, String)> =
+        text.lines().enumerate().flat_map(|(index, line)| places(line).map(move |place| (index + 1, place))).collect();
     let missing = modules.iter().filter(|module| {
         !named.iter().any(|(_, place)| {
-            place
-                .strip_prefix(module.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            place.strip_prefix(module.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
     });
     let gone = named.iter().filter(|(_, place)| !exists(place));
     missing
         .map(|module| Finding::new(Rule::Map, MAP, 0, format!("does not name `{module}`")))
-        .chain(gone.map(|(line, place)| {
-            Finding::new(
-                Rule::Map,
-                MAP,
-                *line,
-                format!("names `{place}`, which is not in src/"),
-            )
-        }))
+        .chain(
+            gone.map(|(line, place)| {
+                Finding::new(Rule::Map, MAP, *line, format!("names `{place}`, which is not in src/"))
+            }),
+        )
         .collect()
 }
 
 /// What has the shape `room/module…` in a line, with or without `src/` before it.
 fn places(line: &str) -> impl Iterator<Item = String> {
-    line.split(|c: char| !c.is_ascii_alphanumeric() && !"_/.-".contains(c))
-        .filter_map(|word| {
-            let word = word.strip_prefix("src/").unwrap_or(word);
-            let word = word.trim_end_matches(['.', '/', '-']);
-            let (room, module) = word.split_once('/')?;
-            (ROOMS.contains(&room) && !module.is_empty()).then(|| word.to_owned())
-        })
+    line.split(|c: char| !c.is_ascii_alphanumeric() && !"_/.-".contains(c)).filter_map(|word| {
+        let word = word.strip_prefix("src/").unwrap_or(word);
+        let word = word.trim_end_matches(['.', '/', '-']);
+        let (room, module) = word.split_once('/')?;
+        (ROOMS.contains(&room) && !module.is_empty()).then(|| word.to_owned())
+    })
 }
 
 //----------- CHANGELOG.md ---------------------------------------------------
@@ -85,11 +72,7 @@ pub(crate) fn changelog(text: &str) -> Vec<Finding> {
     let mut versions = 0;
     let mut section: Option<usize> = None;
     let mut open: Option<usize> = None;
-    for (line, text) in text
-        .lines()
-        .enumerate()
-        .map(|(index, text)| (index + 1, text))
-    {
+    for (line, text) in text.lines().enumerate().map(|(index, text)| (index + 1, text)) {
         let mut refuse = |line, what: String| {
             findings.push(Finding::new(Rule::Changelog, CHANGELOG, line, what));
         };
@@ -112,10 +95,7 @@ pub(crate) fn changelog(text: &str) -> Vec<Finding> {
             let place = SECTIONS.iter().position(|have| *have == name);
             if place.is_none() || versions == 0 || place <= section {
                 let list = SECTIONS.join(", ");
-                refuse(
-                    line,
-                    format!("`{name}`: sections are {list}, in this order, once a version"),
-                );
+                refuse(line, format!("`{name}`: sections are {list}, in this order, once a version"));
             }
             section = place;
             open = Some(line);
@@ -124,20 +104,10 @@ pub(crate) fn changelog(text: &str) -> Vec<Finding> {
         }
     }
     if let Some(line) = open {
-        findings.push(Finding::new(
-            Rule::Changelog,
-            CHANGELOG,
-            line,
-            "a section without an entry",
-        ));
+        findings.push(Finding::new(Rule::Changelog, CHANGELOG, line, "a section without an entry"));
     }
     if versions == 0 {
-        findings.push(Finding::new(
-            Rule::Changelog,
-            CHANGELOG,
-            0,
-            "has no `## [Unreleased]`",
-        ));
+        findings.push(Finding::new(Rule::Changelog, CHANGELOG, 0, "has no `## [Unreleased]`"));
     }
     findings
 }
@@ -147,9 +117,7 @@ fn is_release(heading: &str) -> bool {
         return false;
     };
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let version = version
-        .strip_prefix('[')
-        .and_then(|version| version.strip_suffix(']'));
+    let version = version.strip_prefix('[').and_then(|version| version.strip_suffix(']'));
     version.is_some_and(|version| version.split('.').count() == 3 && version.split('.').all(digits))
         && date.parse::<jiff::civil::Date>().is_ok()
 }
@@ -162,26 +130,12 @@ const COMMANDS: [&str; 2] = ["cargo run --release -- run", "cargo test"];
 /// The README has each command on a line of its own.
 pub(crate) fn readme(text: &str) -> Vec<Finding> {
     let has = |command: &str| {
-        text.lines().any(|line| {
-            line.trim()
-                .trim_start_matches("$ ")
-                .split(" #")
-                .next()
-                .map(str::trim)
-                == Some(command)
-        })
+        text.lines().any(|line| line.trim().trim_start_matches("$ ").split(" #").next().map(str::trim) == Some(command))
     };
     COMMANDS
         .iter()
         .filter(|command| !has(command))
-        .map(|command| {
-            Finding::new(
-                Rule::Readme,
-                "README.md",
-                0,
-                format!("has no line `{command}`"),
-            )
-        })
+        .map(|command| Finding::new(Rule::Readme, "README.md", 0, format!("has no line `{command}`")))
         .collect()
 }
 
@@ -190,10 +144,7 @@ mod tests {
     use super::*;
 
     fn list(findings: &[Finding]) -> Vec<String> {
-        findings
-            .iter()
-            .map(|finding| format!("{}: {}", finding.line, finding.what))
-            .collect()
+        findings.iter().map(|finding| format!("{}: {}", finding.line, finding.what)).collect()
     }
 
     const NONE: [&str; 0] = [];
@@ -202,17 +153,12 @@ mod tests {
     fn the_map_and_the_modules_must_agree() {
         let modules = BTreeSet::from(["io/sys".to_owned(), "base/name".to_owned()]);
         let compare = |text: &str| {
-            list(&compare_map(text, &modules, |place| {
-                ["io/sys", "io/sys/mmsg.rs", "base/name"].contains(&place)
-            }))
+            list(&compare_map(text, &modules, |place| ["io/sys", "io/sys/mmsg.rs", "base/name"].contains(&place)))
         };
         assert_eq!(compare("`io/sys/mmsg.rs`, and src/base/name/."), NONE);
         assert_eq!(
             compare("`base/name`, `io/system`"),
-            [
-                "0: does not name `io/sys`",
-                "1: names `io/system`, which is not in src/"
-            ]
+            ["0: does not name `io/sys`", "1: names `io/system`, which is not in src/"]
         );
         assert_eq!(compare("io/sys\nbase/name, tests/base/x, and/or"), NONE);
     }
@@ -235,29 +181,14 @@ mod tests {
             ("- All.\n", "", 13),
         ] {
             let findings = changelog(&good.replacen(from, to, 1));
-            assert_eq!(
-                findings.first().map(|finding| finding.line),
-                Some(line),
-                "{from} → {to}"
-            );
+            assert_eq!(findings.first().map(|finding| finding.line), Some(line), "{from} → {to}");
         }
-        assert_eq!(
-            list(&changelog("# Changelog\n")),
-            ["0: has no `## [Unreleased]`"]
-        );
+        assert_eq!(list(&changelog("# Changelog\n")), ["0: has no `## [Unreleased]`"]);
     }
 
     #[test]
     fn the_commands_must_stand_in_the_readme() {
-        assert_eq!(
-            list(&readme(
-                "```\ncargo run --release -- run\n$ cargo test  # all\n```"
-            )),
-            NONE
-        );
-        assert_eq!(
-            readme("run cargo test --all\ncargo run --release\n").len(),
-            2
-        );
+        assert_eq!(list(&readme("```\ncargo run --release -- run\n$ cargo test  # all\n```")), NONE);
+        assert_eq!(readme("run cargo test --all\ncargo run --release\n").len(), 2);
     }
 }

@@ -87,18 +87,13 @@ impl Facts {
             .filter_map(|reference| Some((reference.alias()?, reference.target())))
             .collect();
         for reference in &mut self.references {
-            reference
-                .segments
-                .retain(|segment| !segment.starts_with('='));
+            reference.segments.retain(|segment| !segment.starts_with('='));
             // Twice: a name may have come in through another imported name.
             for _ in 0..2 {
                 let Some((first, rest)) = reference.segments.split_first() else {
                     continue;
                 };
-                let Some(target) = imports
-                    .get(first)
-                    .filter(|target| target.first() != Some(first))
-                else {
+                let Some(target) = imports.get(first).filter(|target| target.first() != Some(first)) else {
                     continue;
                 };
                 reference.segments = target.iter().chain(rest).cloned().collect();
@@ -115,21 +110,16 @@ impl Reference {
     }
 
     fn target(&self) -> Vec<String> {
-        self.segments
-            .iter()
-            .filter(|segment| !segment.starts_with('='))
-            .cloned()
-            .collect()
+        self.segments.iter().filter(|segment| !segment.starts_with('=')).cloned().collect()
     }
 }
 
 /// The line where the first top-level `#[cfg(test)] mod tests` begins, its attributes included.
 fn tests_line(file: &syn::File) -> Option<usize> {
     file.items.iter().find_map(|item| match item {
-        Item::Mod(item) if item.ident == "tests" && tokens::is_test_only(&item.attrs) => item
-            .attrs
-            .first()
-            .map(|attribute| attribute.span().start().line),
+        Item::Mod(item) if item.ident == "tests" && tokens::is_test_only(&item.attrs) => {
+            item.attrs.first().map(|attribute| attribute.span().start().line)
+        }
         _ => None,
     })
 }

@@ -23,18 +23,10 @@ pub(crate) fn check(source: &Source) -> Vec<Finding> {
         return findings;
     }
     if !source.room().is_some_and(|room| ROOMS.contains(&room)) {
-        findings.push(finding(
-            0,
-            format!("in none of the rooms {}", ROOMS.join(", ")),
-        ));
+        findings.push(finding(0, format!("in none of the rooms {}", ROOMS.join(", "))));
         return findings;
     }
-    for reference in source
-        .facts
-        .references
-        .iter()
-        .filter(|reference| !reference.via_import)
-    {
+    for reference in source.facts.references.iter().filter(|reference| !reference.via_import) {
         let ["crate", target @ ..] = &segments(&reference.segments)[..] else {
             continue;
         };
@@ -69,9 +61,7 @@ fn refusal(from: &[&str], to: &[&str]) -> Option<String> {
     match inner.first() {
         None => Some(format!("all of {room} from within {room}; name the module")),
         Some(other) if other == own || SHARED.contains(&(room, other)) => None,
-        Some(other) => Some(format!(
-            "an arrow sideways, from {room}/{own} to {room}/{other}"
-        )),
+        Some(other) => Some(format!("an arrow sideways, from {room}/{own} to {room}/{other}")),
     }
 }
 
@@ -79,18 +69,9 @@ fn refusal(from: &[&str], to: &[&str]) -> Option<String> {
 fn hidden_code(source: &Source) -> Vec<Finding> {
     let finding = |line, what| Finding::new(Rule::Layering, &source.path, line, what);
     let marks = source.facts.marks.iter().filter(|mark| mark.name == "path");
-    let calls = source
-        .facts
-        .invocations
-        .iter()
-        .filter(|call| call.name == "include");
+    let calls = source.facts.invocations.iter().filter(|call| call.name == "include");
     marks
-        .map(|mark| {
-            finding(
-                mark.line,
-                "#[path] puts a module elsewhere than its name says",
-            )
-        })
+        .map(|mark| finding(mark.line, "#[path] puts a module elsewhere than its name says"))
         .chain(calls.map(|call| finding(call.line, "include! hides code from these checks")))
         .collect()
 }
@@ -112,61 +93,34 @@ mod tests {
 
     #[test]
     fn an_arrow_upwards_is_refused_in_every_spelling() {
-        let list = refusals(
-            "src/policy/decide.rs",
-            "\nuse crate::engine::resolver::Core;",
-        );
+        let list = refusals("src/policy/decide.rs", "\nuse crate::engine::resolver::Core;");
         assert_eq!(
             list,
-            [
-                "src/policy/decide.rs:2: layering: `crate::engine::resolver::Core`: \
-              an arrow upwards, from policy to engine"
-            ]
+            ["src/policy/decide.rs:2: layering: `crate::engine::resolver::Core`: \
+              an arrow upwards, from policy to engine"]
         );
         assert!(refused(FRONT, "fn f() { crate::io::store::open() }"));
         assert!(refused(FRONT, "use super::super::super::io;"));
-        assert!(refused(
-            FRONT,
-            "use crate::{base::name::Name, app::{cli, config::Config}};"
-        ));
+        assert!(refused(FRONT, "use crate::{base::name::Name, app::{cli, config::Config}};"));
         assert!(refused(FRONT, "fn f(x: &crate::io::Row<u8>) {}"));
         assert!(refused(FRONT, "impl crate::app::Run for X {}"));
-        assert!(refused(
-            FRONT,
-            "fn f() { tracing::debug!(x = crate::app::x()); }"
-        ));
-        assert!(refused(
-            FRONT,
-            "macro_rules! m { () => { $crate::io::store::open() } }"
-        ));
+        assert!(refused(FRONT, "fn f() { tracing::debug!(x = crate::app::x()); }"));
+        assert!(refused(FRONT, "macro_rules! m { () => { $crate::io::store::open() } }"));
         assert!(refused(FRONT, "fn f() { interdict::io::store::open() }"));
-        assert!(refused(
-            FRONT,
-            "mod inner { use super::super::super::super::app::x; }"
-        ));
+        assert!(refused(FRONT, "mod inner { use super::super::super::super::app::x; }"));
         assert!(refused("src/base/mod.rs", "pub use crate::policy::Policy;"));
     }
 
     #[test]
     fn an_arrow_sideways_is_refused_between_engines_and_between_drivers() {
         let list = refusals(FRONT, "use crate::engine::ledger::Row;");
-        assert!(
-            list.first()
-                .unwrap()
-                .ends_with("from engine/resolver to engine/ledger")
-        );
+        assert!(list.first().unwrap().ends_with("from engine/resolver to engine/ledger"));
         assert!(refused(FRONT, "use super::super::ledger::Row;"));
         assert!(refused(FRONT, "use crate::engine::{self, resolver::Core};"));
         assert!(refused(FRONT, "use crate::engine::*;"));
         assert!(refused("src/engine/resolver/mod.rs", "use super::*;"));
-        assert!(refused(
-            "src/io/listen/mod.rs",
-            "use crate::io::store::Store;"
-        ));
-        assert!(refused(
-            "src/io/sys/mmsg.rs",
-            "use crate::io::listen::Socket;"
-        ));
+        assert!(refused("src/io/listen/mod.rs", "use crate::io::store::Store;"));
+        assert!(refused("src/io/sys/mmsg.rs", "use crate::io::listen::Socket;"));
     }
 
     #[test]
@@ -186,27 +140,15 @@ mod tests {
             pub(crate) mod inner { pub(in crate::engine) use super::super::core; use super::*; }
             pub(crate) fn f(&self) -> crate::engine::resolver::Core { self::inner::g() }";
         assert_eq!(refusals(FRONT, &text.replace("&self", "")), [""; 0]);
-        assert!(!refused(
-            "src/io/listen/udp.rs",
-            "use crate::io::{sys::mmsg, listen::Settings};"
-        ));
-        assert!(!refused(
-            "src/app/daemon/mod.rs",
-            "use crate::{io::store, app::config};"
-        ));
-        assert!(!refused(
-            "src/engine/mod.rs",
-            "pub mod resolver; pub use resolver::Core;"
-        ));
+        assert!(!refused("src/io/listen/udp.rs", "use crate::io::{sys::mmsg, listen::Settings};"));
+        assert!(!refused("src/app/daemon/mod.rs", "use crate::{io::store, app::config};"));
+        assert!(!refused("src/engine/mod.rs", "pub mod resolver; pub use resolver::Core;"));
         assert!(!refused("src/lib.rs", "pub use crate::app::run;"));
     }
 
     #[test]
     fn test_code_may_reach_further() {
-        assert!(!refused(
-            FRONT,
-            "#[cfg(test)] mod tests { use crate::engine::ledger::Row; }"
-        ));
+        assert!(!refused(FRONT, "#[cfg(test)] mod tests { use crate::engine::ledger::Row; }"));
         assert!(!refused(FRONT, "#![cfg(test)]\nuse crate::io::store;"));
     }
 }

@@ -8,17 +8,8 @@ use std::{
 use super::{Finding, Rule, source};
 
 /// A path in backticks that begins with one of these is meant as a file or folder of the repository.
-const FOLDERS: [&str; 9] = [
-    ".ci/",
-    "benches/",
-    "blocklists/",
-    "docs/",
-    "examples/",
-    "fuzz/",
-    "packaging/",
-    "src/",
-    "tests/",
-];
+const FOLDERS: [&str; 9] =
+    [".ci/", "benches/", "blocklists/", "docs/", "examples/", "fuzz/", "packaging/", "src/", "tests/"];
 
 /// Its past entries may name what is gone.
 const HISTORY: &str = "CHANGELOG.md";
@@ -44,23 +35,10 @@ fn check_text(root: &Path, file: &str, text: &str) -> Vec<Finding> {
         }
         let (prose, code) = split_code(line);
         let links = if fenced { Vec::new() } else { targets(&prose) };
-        let faults = links
-            .iter()
-            .filter_map(|target| link_fault(root, file, target));
-        let code = if fenced {
-            line.split_whitespace().map(String::from).collect()
-        } else {
-            code
-        };
-        let paths = code
-            .iter()
-            .filter(|_| file != HISTORY)
-            .filter_map(|word| path_fault(root, word));
-        findings.extend(
-            faults
-                .chain(paths)
-                .map(|what| Finding::new(Rule::Links, file, index + 1, what)),
-        );
+        let faults = links.iter().filter_map(|target| link_fault(root, file, target));
+        let code = if fenced { line.split_whitespace().map(String::from).collect() } else { code };
+        let paths = code.iter().filter(|_| file != HISTORY).filter_map(|word| path_fault(root, word));
+        findings.extend(faults.chain(paths).map(|what| Finding::new(Rule::Links, file, index + 1, what)));
     }
     findings
 }
@@ -81,13 +59,8 @@ fn split_code(line: &str) -> (String, Vec<String>) {
 
 /// The targets of `[text](target)` and `[label]: target`.
 fn targets(prose: &str) -> Vec<String> {
-    let definition = prose
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once("]: "));
-    let inline = prose
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next());
+    let definition = prose.strip_prefix('[').and_then(|rest| rest.split_once("]: "));
+    let inline = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     inline
         .chain(definition.map(|(_, target)| target))
         .filter_map(|target| target.split_whitespace().next())
@@ -102,11 +75,7 @@ fn link_fault(root: &Path, file: &str, target: &str) -> Option<String> {
     }
     let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
     let folder = Path::new(file).parent().unwrap_or_else(|| Path::new(""));
-    let here = if path.is_empty() {
-        PathBuf::from(file)
-    } else {
-        folder.join(path)
-    };
+    let here = if path.is_empty() { PathBuf::from(file) } else { folder.join(path) };
     let Some(inside) = normal(&here) else {
         return Some(format!("`{target}` leads out of the repository"));
     };
@@ -118,10 +87,7 @@ fn link_fault(root: &Path, file: &str, target: &str) -> Option<String> {
         return None;
     }
     let text = fs::read_to_string(full).unwrap_or_default();
-    let known = text
-        .lines()
-        .filter(|line| line.starts_with('#'))
-        .any(|line| slug(line) == anchor);
+    let known = text.lines().filter(|line| line.starts_with('#')).any(|line| slug(line) == anchor);
     (!known).then(|| format!("`{target}`: no such heading"))
 }
 
@@ -152,11 +118,8 @@ fn slug(heading: &str) -> String {
 fn path_fault(root: &Path, word: &str) -> Option<String> {
     let word = word.trim_end_matches(['.', ',', ':', ';', ')']);
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-    let is_path = FOLDERS
-        .iter()
-        .any(|folder| word.len() > folder.len() && word.starts_with(folder));
-    (is_path && word.chars().all(plain) && !root.join(word).exists())
-        .then(|| format!("`{word}` is not there"))
+    let is_path = FOLDERS.iter().any(|folder| word.len() > folder.len() && word.starts_with(folder));
+    (is_path && word.chars().all(plain) && !root.join(word).exists()).then(|| format!("`{word}` is not there"))
 }
 
 #[cfg(test)]
@@ -169,20 +132,12 @@ mod tests {
         let root = folder.path();
         fs::create_dir_all(root.join("docs")).unwrap();
         fs::create_dir_all(root.join("examples")).unwrap();
-        fs::write(
-            root.join("README.md"),
-            "# Title\n## How it's done, briefly\n",
-        )
-        .unwrap();
+        fs::write(root.join("README.md"), "# Title\n## How it's done, briefly\n").unwrap();
         fs::write(root.join("examples/home.toml"), "").unwrap();
         fs::write(root.parent().unwrap().join("README.md.outside"), "").unwrap();
         let what = |text: &str| {
             let findings = check_text(root, "docs/a.md", text);
-            findings
-                .into_iter()
-                .map(|finding| finding.what)
-                .collect::<Vec<_>>()
-                .join("; ")
+            findings.into_iter().map(|finding| finding.what).collect::<Vec<_>>().join("; ")
         };
         for good in [
             "[a](../README.md), [b](../README.md#how-its-done-briefly \"title\")",
@@ -196,23 +151,11 @@ mod tests {
         }
         for (bad, why) in [
             ("[a](../LICENSE)", "`../LICENSE` is not there"),
-            (
-                "[a](../README.md#nothing)",
-                "`../README.md#nothing`: no such heading",
-            ),
+            ("[a](../README.md#nothing)", "`../README.md#nothing`: no such heading"),
             ("[a]: ../gone.md", "`../gone.md` is not there"),
-            (
-                "[a](../../README.md.outside)",
-                "`../../README.md.outside` leads out of the repository",
-            ),
-            (
-                "Take `examples/office.toml`.",
-                "`examples/office.toml` is not there",
-            ),
-            (
-                "```\ncp examples/gone.toml .\n```",
-                "`examples/gone.toml` is not there",
-            ),
+            ("[a](../../README.md.outside)", "`../../README.md.outside` leads out of the repository"),
+            ("Take `examples/office.toml`.", "`examples/office.toml` is not there"),
+            ("```\ncp examples/gone.toml .\n```", "`examples/gone.toml` is not there"),
         ] {
             assert_eq!(what(bad), why);
         }

@@ -26,16 +26,12 @@ pub(crate) fn check(lock: &str, deny: &str) -> Vec<Finding> {
         if let Some((name, floor)) = floor.filter(|(_, floor)| numbers(&package.version) < *floor) {
             let [major, minor, patch] = floor;
             let have = &package.version;
-            findings.push(finding(format!(
-                "{name} {have} is older than {major}.{minor}.{patch}"
-            )));
+            findings.push(finding(format!("{name} {have} is older than {major}.{minor}.{patch}")));
         }
         let is_own = package.source.is_empty() && package.name == "interdict";
         if !is_own && package.source != REGISTRY {
             let (name, source) = (&package.name, &package.source);
-            findings.push(finding(format!(
-                "{name} comes from `{source}`, not from crates.io"
-            )));
+            findings.push(finding(format!("{name} comes from `{source}`, not from crates.io")));
         }
     }
     findings.extend(duplicates(&packages, deny));
@@ -54,11 +50,7 @@ fn packages(lock: &str) -> Vec<Package> {
     let packages = lock.get("package").and_then(toml::Value::as_array);
     let packages = packages.expect("Cargo.lock lists packages");
     let read = |package: &toml::Value, key: &str| {
-        package
-            .get(key)
-            .and_then(toml::Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
+        package.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned()
     };
     packages
         .iter()
@@ -72,9 +64,7 @@ fn packages(lock: &str) -> Vec<Package> {
 
 /// Major, minor, patch; what follows (`-alpha`, `+build`) is left out.
 fn numbers(version: &str) -> [u64; 3] {
-    let mut parts = version
-        .split(['.', '-', '+'])
-        .map(|part| part.parse().unwrap_or(0));
+    let mut parts = version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
     [(); 3].map(|()| parts.next().unwrap_or(0))
 }
 
@@ -84,41 +74,25 @@ fn duplicates(packages: &[Package], deny: &str) -> Vec<Finding> {
     let skip = deny.get("bans").and_then(|bans| bans.get("skip"));
     let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for package in packages {
-        versions
-            .entry(&package.name)
-            .or_default()
-            .push(&package.version);
+        versions.entry(&package.name).or_default().push(&package.version);
     }
     versions.retain(|_, versions| versions.len() > 1);
     let mut findings = Vec::new();
     for entry in skip.and_then(toml::Value::as_array).into_iter().flatten() {
-        let read = |key: &str| {
-            entry
-                .get(key)
-                .and_then(toml::Value::as_str)
-                .unwrap_or_default()
-        };
-        let (name, version) = read("crate")
-            .split_once('@')
-            .unwrap_or_else(|| (read("crate"), ""));
+        let read = |key: &str| entry.get(key).and_then(toml::Value::as_str).unwrap_or_default();
+        let (name, version) = read("crate").split_once('@').unwrap_or_else(|| (read("crate"), ""));
         let known = versions.get_mut(name).is_some_and(|have| {
             let before = have.len();
             have.retain(|have| !is_version(have, version));
             before == have.len() + 1
         });
         if !known || read("reason").is_empty() {
-            let what = format!(
-                "skip of `{}`: names no duplicate, or no reason",
-                read("crate")
-            );
+            let what = format!("skip of `{}`: names no duplicate, or no reason", read("crate"));
             findings.push(Finding::new(Rule::Lock, "deny.toml", 0, what));
         }
     }
     for (name, left) in versions.into_iter().filter(|(_, left)| left.len() != 1) {
-        let what = format!(
-            "{name} is there more than once ({}): name all but one",
-            left.join(", ")
-        );
+        let what = format!("{name} is there more than once ({}): name all but one", left.join(", "));
         findings.push(Finding::new(Rule::Lock, "deny.toml", 0, what));
     }
     findings
@@ -126,8 +100,7 @@ fn duplicates(packages: &[Package], deny: &str) -> Vec<Finding> {
 
 /// Whether `have` is `wanted`, which may leave out the last numbers.
 fn is_version(have: &str, wanted: &str) -> bool {
-    have.strip_prefix(wanted)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    have.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 #[cfg(test)]
@@ -135,30 +108,18 @@ mod tests {
     use super::*;
 
     fn package(name: &str, version: &str) -> String {
-        format!(
-            "[[package]]\nname = \"{name}\"\nversion = \"{version}\"\nsource = \"{REGISTRY}\"\n"
-        )
+        format!("[[package]]\nname = \"{name}\"\nversion = \"{version}\"\nsource = \"{REGISTRY}\"\n")
     }
 
     fn refusals(lock: &[String], deny: &str) -> Vec<String> {
-        check(&lock.concat(), deny)
-            .into_iter()
-            .map(|finding| finding.what)
-            .collect()
+        check(&lock.concat(), deny).into_iter().map(|finding| finding.what).collect()
     }
 
     #[test]
     fn an_old_version_is_refused() {
-        assert_eq!(
-            refusals(&[package("hickory-proto", "0.26.2")], ""),
-            ["hickory-proto 0.26.2 is older than 0.26.3"]
-        );
+        assert_eq!(refusals(&[package("hickory-proto", "0.26.2")], ""), ["hickory-proto 0.26.2 is older than 0.26.3"]);
         for version in ["0.26.3", "0.26.10", "0.27.0-alpha.1", "1.0.0"] {
-            assert_eq!(
-                refusals(&[package("hickory-proto", version)], ""),
-                [""; 0],
-                "{version}"
-            );
+            assert_eq!(refusals(&[package("hickory-proto", version)], ""), [""; 0], "{version}");
         }
         assert_eq!(refusals(&[package("h2", "0.4.3")], "").len(), 1);
     }
@@ -174,15 +135,10 @@ mod tests {
 
     #[test]
     fn a_second_version_needs_a_reason_and_a_reason_a_second_version() {
-        let lock = [
-            package("a", "1.2.3"),
-            package("a", "2.0.0"),
-            package("b", "1.0.0"),
-        ];
+        let lock = [package("a", "1.2.3"), package("a", "2.0.0"), package("b", "1.0.0")];
         assert_eq!(refusals(&lock, "").len(), 1);
-        let skip = |what: &str, reason: &str| {
-            format!("[bans]\nskip = [{{ crate = \"{what}\", reason = \"{reason}\" }}]")
-        };
+        let skip =
+            |what: &str, reason: &str| format!("[bans]\nskip = [{{ crate = \"{what}\", reason = \"{reason}\" }}]");
         assert_eq!(refusals(&lock, &skip("a@1.2", "old")), [""; 0]);
         assert_eq!(refusals(&lock, &skip("a@1", "")).len(), 1);
         assert_eq!(refusals(&lock, &skip("a@3", "old")).len(), 2);

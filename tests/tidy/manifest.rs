@@ -40,8 +40,7 @@ fn is_key(line: &str) -> bool {
 }
 
 fn is_sentence(line: &str) -> bool {
-    line.strip_prefix("# ")
-        .is_some_and(|text| text.split_whitespace().count() > 1)
+    line.strip_prefix("# ").is_some_and(|text| text.split_whitespace().count() > 1)
 }
 
 //----------- Licences -------------------------------------------------------
@@ -53,22 +52,12 @@ fn is_sentence(line: &str) -> bool {
 pub(crate) fn cargo_metadata() -> Value {
     let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let output = Command::new(env!("CARGO"))
-        .args([
-            "metadata",
-            "--format-version=1",
-            "--locked",
-            "--offline",
-            "--filter-platform",
-        ])
+        .args(["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform"])
         .arg(platform)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("cargo metadata writes JSON")
 }
 
@@ -82,32 +71,18 @@ pub(crate) fn licences(metadata: &Value, deny: &str) -> Vec<Finding> {
         .iter()
         .filter_map(toml::Value::as_str)
         .collect();
-    let packages = metadata
-        .get("packages")
-        .and_then(Value::as_array)
-        .expect("there are packages");
+    let packages = metadata.get("packages").and_then(Value::as_array).expect("there are packages");
     let refused = packages.iter().filter_map(|package| {
-        let licence = package
-            .get("license")
-            .and_then(Value::as_str)
-            .unwrap_or("no licence field");
-        let name = package
-            .get("name")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let licence = package.get("license").and_then(Value::as_str).unwrap_or("no licence field");
+        let name = package.get("name").and_then(Value::as_str).unwrap_or_default();
         (!permits(licence, &allowed)).then(|| format!("`{name}` is under `{licence}`"))
     });
-    refused
-        .map(|what| Finding::new(Rule::Licences, "deny.toml", 0, what))
-        .collect()
+    refused.map(|what| Finding::new(Rule::Licences, "deny.toml", 0, what)).collect()
 }
 
 /// Whether an SPDX expression (or the older `A/B`) can be met with the allowed licences.
 fn permits(expression: &str, allowed: &BTreeSet<&str>) -> bool {
-    let spaced = expression
-        .replace('/', " OR ")
-        .replace('(', " ( ")
-        .replace(')', " ) ");
+    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let mut rest = &words[..];
     either(&mut rest, allowed) && rest.is_empty()
@@ -159,22 +134,14 @@ mod tests {
 
     #[test]
     fn a_dependency_without_a_sentence_is_refused() {
-        let refused = |text: &str| {
-            sentences(text)
-                .iter()
-                .map(|finding| finding.line)
-                .collect::<Vec<_>>()
-        };
+        let refused = |text: &str| sentences(text).iter().map(|finding| finding.line).collect::<Vec<_>>();
         let good = "[package]\nname = \"x\"\n[dependencies]\n# Does this.\na = { version = \"1\", features = [\n  \
                     \"b\",\n] }\n# Does that.\nc = \"1\"\n[lints.rust]\nd = \"warn\"\n";
         assert_eq!(refused(good), [0; 0]);
         assert_eq!(refused(&good.replace("# Does that.\n", "")), [8]);
         assert_eq!(refused(&good.replace("# Does this.", "#")), [5]);
         assert_eq!(refused("[dev-dependencies]\na = \"1\"\n"), [2]);
-        assert_eq!(
-            refused("[target.'cfg(unix)'.dependencies]\n\na = \"1\"\n"),
-            [3]
-        );
+        assert_eq!(refused("[target.'cfg(unix)'.dependencies]\n\na = \"1\"\n"), [3]);
         assert_eq!(refused("\n[dependencies.a]\nversion = \"1\"\n"), [2]);
     }
 
@@ -205,13 +172,7 @@ mod tests {
             { "name": "a", "license": "MIT" }, { "name": "b", "license": "GPL-3.0" }, { "name": "c" }
         ]});
         let findings = licences(&metadata, "[licenses]\nallow = [\"MIT\"]");
-        let what: Vec<&str> = findings
-            .iter()
-            .map(|finding| finding.what.as_str())
-            .collect();
-        assert_eq!(
-            what,
-            ["`b` is under `GPL-3.0`", "`c` is under `no licence field`"]
-        );
+        let what: Vec<&str> = findings.iter().map(|finding| finding.what.as_str()).collect();
+        assert_eq!(what, ["`b` is under `GPL-3.0`", "`c` is under `no licence field`"]);
     }
 }

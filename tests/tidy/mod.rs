@@ -55,12 +55,7 @@ pub(crate) struct Finding {
 
 impl Finding {
     pub(crate) fn new(rule: Rule, file: &str, line: usize, what: impl Into<String>) -> Self {
-        Self {
-            file: file.into(),
-            line,
-            rule,
-            what: what.into(),
-        }
+        Self { file: file.into(), line, rule, what: what.into() }
     }
 }
 
@@ -91,34 +86,20 @@ pub(crate) fn judge(rule: Rule, findings: Vec<Finding>) -> Result<(), String> {
     judge_with(EXEMPTIONS, rule, findings)
 }
 
-fn judge_with(
-    exemptions: &[Exemption],
-    rule: Rule,
-    mut findings: Vec<Finding>,
-) -> Result<(), String> {
+fn judge_with(exemptions: &[Exemption], rule: Rule, mut findings: Vec<Finding>) -> Result<(), String> {
     let mut lines = Vec::new();
     for exemption in exemptions.iter().filter(|exemption| exemption.rule == rule) {
         let before = findings.len();
         findings.retain(|finding| finding.file != exemption.file);
         if before == findings.len() {
-            lines.push(format!(
-                "{}: the exemption from {rule:?} is not needed",
-                exemption.file
-            ));
+            lines.push(format!("{}: the exemption from {rule:?} is not needed", exemption.file));
         }
         if exemption.reason.is_empty() || !EXEMPTIBLE.contains(&rule) {
-            lines.push(format!(
-                "{}: {rule:?} needs a reason, or has no exemptions",
-                exemption.file
-            ));
+            lines.push(format!("{}: {rule:?} needs a reason, or has no exemptions", exemption.file));
         }
     }
     lines.extend(findings.iter().map(Finding::to_string));
-    if lines.is_empty() {
-        Ok(())
-    } else {
-        Err(lines.join("\n"))
-    }
+    if lines.is_empty() { Ok(()) } else { Err(lines.join("\n")) }
 }
 
 //----------- The repository -------------------------------------------------
@@ -143,11 +124,7 @@ mod tests {
     }
 
     fn exemption(rule: Rule, reason: &'static str) -> Exemption {
-        Exemption {
-            rule,
-            file: "src/base/table.rs",
-            reason,
-        }
+        Exemption { rule, file: "src/base/table.rs", reason }
     }
 
     #[test]
@@ -168,18 +145,11 @@ mod tests {
     #[test]
     fn a_stale_or_bare_or_forbidden_exemption_is_an_error() {
         let stale = [exemption(Rule::Size, "a table")];
-        assert!(
-            judge_with(&stale, Rule::Size, vec![])
-                .unwrap_err()
-                .contains("not needed")
-        );
+        assert!(judge_with(&stale, Rule::Size, vec![]).unwrap_err().contains("not needed"));
         let bare = [exemption(Rule::Size, "")];
         assert!(judge_with(&bare, Rule::Size, vec![finding()]).is_err());
         let forbidden = [exemption(Rule::Layering, "in a hurry")];
-        let finding = Finding {
-            rule: Rule::Layering,
-            ..finding()
-        };
+        let finding = Finding { rule: Rule::Layering, ..finding() };
         assert!(judge_with(&forbidden, Rule::Layering, vec![finding]).is_err());
     }
 }

@@ -3,14 +3,7 @@
 use super::{Finding, Rule, Source, facts::Invocation, tokens::WordKind};
 
 /// The macros that log above DEBUG.
-const LOUD: [&str; 6] = [
-    "info",
-    "warn",
-    "error",
-    "info_span",
-    "warn_span",
-    "error_span",
-];
+const LOUD: [&str; 6] = ["info", "warn", "error", "info_span", "warn_span", "error_span"];
 
 /// Macros whose level is an argument.
 const LEVELLED: [&str; 2] = ["event", "span"];
@@ -32,10 +25,7 @@ pub(crate) fn check(source: &Source) -> Vec<Finding> {
                 WordKind::Call => None,
             };
             if let Some(private) = private {
-                let what = format!(
-                    "`{private}` in `{}!`: only DEBUG and TRACE may say it",
-                    call.name
-                );
+                let what = format!("`{private}` in `{}!`: only DEBUG and TRACE may say it", call.name);
                 findings.push(Finding::new(Rule::Privacy, &source.path, word.line, what));
             }
         }
@@ -46,17 +36,13 @@ pub(crate) fn check(source: &Source) -> Vec<Finding> {
 fn is_loud(call: &Invocation) -> bool {
     let quiet = |text: &str| matches!(text, "DEBUG" | "TRACE");
     LOUD.contains(&call.name.as_str())
-        || (LEVELLED.contains(&call.name.as_str())
-            && !call.words.iter().any(|word| quiet(&word.text)))
+        || (LEVELLED.contains(&call.name.as_str()) && !call.words.iter().any(|word| quiet(&word.text)))
 }
 
 /// Whether a format string has `{word}` or `{word:…}`.
 fn interpolates(text: &str, word: &str) -> bool {
     let text = text.replace("{{", "");
-    text.split('{').skip(1).any(|part| {
-        part.strip_prefix(word)
-            .is_some_and(|rest| rest.starts_with(['}', ':']))
-    })
+    text.split('{').skip(1).any(|part| part.strip_prefix(word).is_some_and(|rest| rest.starts_with(['}', ':'])))
 }
 
 #[cfg(test)]

@@ -13,10 +13,7 @@ const IMPURE: &[(&str, &str)] = &[
     ("rusqlite", "storage belongs to io/store"),
     ("socket2", "sockets belong to io"),
     ("std::env", "the environment is read by app"),
-    (
-        "std::fs",
-        "files belong to io; parse `&[u8]` or `&mut dyn BufRead`",
-    ),
+    ("std::fs", "files belong to io; parse `&[u8]` or `&mut dyn BufRead`"),
     ("std::io::stderr", "printing belongs to app/cli"),
     ("std::io::stdin", "input belongs to app/cli"),
     ("std::io::stdout", "printing belongs to app/cli"),
@@ -33,30 +30,14 @@ const IMPURE: &[(&str, &str)] = &[
 ];
 
 /// Ways to read a clock; `now` is an argument.
-const CLOCKS: [&str; 5] = [
-    "Instant::now",
-    "SystemTime::now",
-    "TimeZone::system",
-    "Timestamp::now",
-    "Zoned::now",
-];
+const CLOCKS: [&str; 5] = ["Instant::now", "SystemTime::now", "TimeZone::system", "Timestamp::now", "Zoned::now"];
 
 const PRINTING: [&str; 5] = ["dbg", "eprint", "eprintln", "print", "println"];
 
 /// Where serde's derives may stand: what is read from or written to a file, a row, an output.
-const SERDE_PLACES: [&str; 6] = [
-    "policy/list",
-    "app/config",
-    "app/cli",
-    "io/store",
-    "io/export",
-    "io/control",
-];
+const SERDE_PLACES: [&str; 6] = ["policy/list", "app/config", "app/cli", "io/store", "io/export", "io/control"];
 
-const UNBOUNDED: [&str; 2] = [
-    "std::sync::mpsc::channel",
-    "tokio::sync::mpsc::unbounded_channel",
-];
+const UNBOUNDED: [&str; 2] = ["std::sync::mpsc::channel", "tokio::sync::mpsc::unbounded_channel"];
 
 //----------- The rules ------------------------------------------------------
 
@@ -72,10 +53,7 @@ pub(crate) fn pure_rooms(source: &Source) -> Vec<Finding> {
         if let Some((_, why)) = IMPURE.iter().find(|(banned, _)| names(reference, banned)) {
             found.push((reference.line, format!("`{path}`: {why}")));
         }
-        if CLOCKS
-            .iter()
-            .any(|clock| path == *clock || path.ends_with(&format!("::{clock}")))
-        {
+        if CLOCKS.iter().any(|clock| path == *clock || path.ends_with(&format!("::{clock}"))) {
             found.push((reference.line, format!("`{path}`: `now` is an argument")));
         }
     }
@@ -83,16 +61,9 @@ pub(crate) fn pure_rooms(source: &Source) -> Vec<Finding> {
         found.push((*line, format!("`{word}` has no place in these rooms")));
     }
     for (_, line) in facts.methods.iter().filter(|(name, _)| name == "elapsed") {
-        found.push((
-            *line,
-            "`elapsed()` reads the clock; `now` is an argument".into(),
-        ));
+        found.push((*line, "`elapsed()` reads the clock; `now` is an argument".into()));
     }
-    for call in facts
-        .invocations
-        .iter()
-        .filter(|call| PRINTING.contains(&call.name.as_str()))
-    {
+    for call in facts.invocations.iter().filter(|call| PRINTING.contains(&call.name.as_str())) {
         found.push((call.line, format!("`{}!` prints; app/cli does", call.name)));
     }
     findings(Rule::Purity, source, found)
@@ -103,44 +74,27 @@ pub(crate) fn unsafe_code(source: &Source) -> Vec<Finding> {
     if source.is_in("io/sys") {
         return Vec::new();
     }
-    let keywords = source
-        .facts
-        .keywords
-        .iter()
-        .filter(|(word, _)| word == "unsafe");
+    let keywords = source.facts.keywords.iter().filter(|(word, _)| word == "unsafe");
     let marks = source.facts.marks.iter().filter(|mark| {
         let lifts = matches!(mark.name.as_str(), "allow" | "expect" | "warn" | "cfg_attr");
         mark.name == "unsafe" || lifts && mark.words.iter().any(|word| word.text == "unsafe_code")
     });
-    let lines = keywords
-        .map(|(_, line)| *line)
-        .chain(marks.map(|mark| mark.line));
+    let lines = keywords.map(|(_, line)| *line).chain(marks.map(|mark| mark.line));
     let what = "`unsafe` belongs to src/io/sys alone";
-    findings(
-        Rule::Unsafe,
-        source,
-        lines.map(|line| (line, what.into())).collect(),
-    )
+    findings(Rule::Unsafe, source, lines.map(|line| (line, what.into())).collect())
 }
 
 /// clap in app/cli alone; serde derives only where files, rows and outputs are described.
 pub(crate) fn places(source: &Source) -> Vec<Finding> {
     let mut found = Vec::new();
     if !source.is_in("app/cli") {
-        let clap = source
-            .facts
-            .references
-            .iter()
-            .filter(|reference| names(reference, "clap"));
+        let clap = source.facts.references.iter().filter(|reference| names(reference, "clap"));
         found.extend(clap.map(|reference| (reference.line, "clap belongs to src/app/cli".into())));
     }
     if !source.is_test && !SERDE_PLACES.iter().any(|place| source.is_in(place)) {
         let derives = source.facts.marks.iter().filter(|mark| {
             matches!(mark.name.as_str(), "derive" | "cfg_attr")
-                && mark
-                    .words
-                    .iter()
-                    .any(|word| matches!(word.text.as_str(), "Serialize" | "Deserialize"))
+                && mark.words.iter().any(|word| matches!(word.text.as_str(), "Serialize" | "Deserialize"))
         });
         let what = format!("serde derives belong to {}", SERDE_PLACES.join(", "));
         found.extend(derives.map(|mark| (mark.line, what.clone())));
@@ -152,17 +106,10 @@ pub(crate) fn places(source: &Source) -> Vec<Finding> {
 pub(crate) fn bounded_channels(source: &Source) -> Vec<Finding> {
     let lines = source.facts.references.iter().filter(|reference| {
         UNBOUNDED.iter().any(|banned| names(reference, banned))
-            || reference
-                .segments
-                .last()
-                .is_some_and(|last| last == "unbounded_channel")
+            || reference.segments.last().is_some_and(|last| last == "unbounded_channel")
     });
     let what = "a channel without a bound: use sync_channel(limit), or tokio's channel(limit)";
-    findings(
-        Rule::Bounded,
-        source,
-        lines.map(|found| (found.line, what.into())).collect(),
-    )
+    findings(Rule::Bounded, source, lines.map(|found| (found.line, what.into())).collect())
 }
 
 //----------- Matching -------------------------------------------------------
@@ -171,19 +118,12 @@ pub(crate) fn bounded_channels(source: &Source) -> Vec<Finding> {
 fn names(reference: &Reference, banned: &str) -> bool {
     let banned: Vec<&str> = banned.split("::").collect();
     let have = &reference.segments;
-    let common = have
-        .iter()
-        .zip(&banned)
-        .take_while(|(have, banned)| have == *banned)
-        .count();
+    let common = have.iter().zip(&banned).take_while(|(have, banned)| have == *banned).count();
     common == banned.len() || (reference.glob && !have.is_empty() && common == have.len())
 }
 
 fn findings(rule: Rule, source: &Source, found: Vec<(usize, String)>) -> Vec<Finding> {
-    found
-        .into_iter()
-        .map(|(line, what)| Finding::new(rule, &source.path, line, what))
-        .collect()
+    found.into_iter().map(|(line, what)| Finding::new(rule, &source.path, line, what)).collect()
 }
 
 #[cfg(test)]
@@ -265,16 +205,8 @@ mod tests {
             fn f(now: Instant, lines: &mut dyn BufRead) -> Duration { now.duration_since(then) }
             #[cfg(test)] mod tests { use std::fs; fn f() { println!(\"{:?}\", Instant::now()); } }";
         assert!(!refused(pure_rooms, ENGINE, text));
-        assert!(!refused(
-            pure_rooms,
-            "src/io/store/mod.rs",
-            "use std::fs; async fn f() {}"
-        ));
-        assert!(!refused(
-            pure_rooms,
-            ENGINE,
-            "/// Like `std::fs::read`.\nfn f() {}"
-        ));
+        assert!(!refused(pure_rooms, "src/io/store/mod.rs", "use std::fs; async fn f() {}"));
+        assert!(!refused(pure_rooms, ENGINE, "/// Like `std::fs::read`.\nfn f() {}"));
     }
 
     #[test]
@@ -292,44 +224,20 @@ mod tests {
             assert!(refused(unsafe_code, driver, text), "{text}");
             assert!(!refused(unsafe_code, "src/io/sys/mmsg.rs", text), "{text}");
         }
-        assert!(!refused(
-            unsafe_code,
-            driver,
-            "#![forbid(unsafe_code)]\nfn f() {}"
-        ));
+        assert!(!refused(unsafe_code, driver, "#![forbid(unsafe_code)]\nfn f() {}"));
     }
 
     #[test]
     fn clap_and_serde_are_refused_out_of_place() {
-        assert!(refused(
-            places,
-            "src/app/daemon/mod.rs",
-            "use clap::Parser;"
-        ));
-        assert!(refused(
-            places,
-            "src/main.rs",
-            "#[derive(clap::Parser)] struct X;"
-        ));
+        assert!(refused(places, "src/app/daemon/mod.rs", "use clap::Parser;"));
+        assert!(refused(places, "src/main.rs", "#[derive(clap::Parser)] struct X;"));
         assert!(!refused(places, "src/app/cli/mod.rs", "use clap::Parser;"));
         let derive = "#[derive(Debug, serde::Serialize)] struct X;";
         assert!(refused(places, "src/base/model/mod.rs", derive));
-        assert!(refused(
-            places,
-            "src/io/listen/mod.rs",
-            "#[derive(Deserialize)] struct X;"
-        ));
-        assert!(refused(
-            places,
-            "src/base/a.rs",
-            "#[cfg_attr(x, derive(Serialize))] struct X;"
-        ));
+        assert!(refused(places, "src/io/listen/mod.rs", "#[derive(Deserialize)] struct X;"));
+        assert!(refused(places, "src/base/a.rs", "#[cfg_attr(x, derive(Serialize))] struct X;"));
         assert!(!refused(places, "src/io/store/rows.rs", derive));
-        assert!(!refused(
-            places,
-            "src/base/model/mod.rs",
-            "#[derive(Debug, Clone)] struct X;"
-        ));
+        assert!(!refused(places, "src/base/model/mod.rs", "#[derive(Debug, Clone)] struct X;"));
     }
 
     #[test]

@@ -22,37 +22,20 @@ pub(crate) fn check(source: &Source) -> Vec<Finding> {
     let finding = |line, what| Finding::new(Rule::Size, &source.path, line, what);
     let mut findings = Vec::new();
     let is_main = source.path == "src/main.rs";
-    let lines_max = if is_main {
-        MAIN_LINES_MAX
-    } else {
-        FILE_LINES_MAX
-    };
+    let lines_max = if is_main { MAIN_LINES_MAX } else { FILE_LINES_MAX };
     let all = source.text.lines().count();
-    let lines = source
-        .facts
-        .tests_line
-        .filter(|_| !is_main)
-        .map_or(all, |line| line - 1);
+    let lines = source.facts.tests_line.filter(|_| !is_main).map_or(all, |line| line - 1);
     if lines > lines_max {
-        findings.push(finding(
-            lines,
-            format!("{lines} lines of at most {lines_max}: split it"),
-        ));
+        findings.push(finding(lines, format!("{lines} lines of at most {lines_max}: split it")));
     }
     for function in &source.facts.functions {
         let (name, line) = (&function.name, function.line);
         if function.body > FUNCTION_LINES_MAX {
-            let what = format!(
-                "`{name}` has {} lines of at most {FUNCTION_LINES_MAX}",
-                function.body
-            );
+            let what = format!("`{name}` has {} lines of at most {FUNCTION_LINES_MAX}", function.body);
             findings.push(finding(line, what));
         }
         if function.arguments > ARGUMENTS_MAX {
-            let what = format!(
-                "`{name}` takes {} of at most {ARGUMENTS_MAX} arguments",
-                function.arguments
-            );
+            let what = format!("`{name}` takes {} of at most {ARGUMENTS_MAX} arguments", function.arguments);
             findings.push(finding(line, what));
         }
     }
@@ -87,10 +70,7 @@ mod tests {
     fn a_function_is_measured_between_its_braces() {
         let function = |lines| format!("fn f() {{\n{}}}", "g();\n".repeat(lines));
         assert_eq!(refusals("src/base/a.rs", &function(70)), NONE);
-        assert_eq!(
-            refusals("src/base/a.rs", &function(71)),
-            ["src/base/a.rs:1: size: `f` has 71 lines of at most 70"]
-        );
+        assert_eq!(refusals("src/base/a.rs", &function(71)), ["src/base/a.rs:1: size: `f` has 71 lines of at most 70"]);
         let method = format!("impl X {{ {} }}", function(71));
         assert_eq!(refusals("src/base/a.rs", &method).len(), 1);
         let inner = format!("trait T {{ fn f() {{ {} }} }}", function(71));

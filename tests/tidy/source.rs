@@ -27,13 +27,7 @@ impl Source {
         let file = syn::parse_file(text)?;
         let facts = Facts::read(&file, &module);
         let is_test = facts.whole_file_is_test;
-        Ok(Self {
-            path: path.into(),
-            text: text.into(),
-            module,
-            is_test,
-            facts,
-        })
+        Ok(Self { path: path.into(), text: text.into(), module, is_test, facts })
     }
 
     /// Whether this is the library's or the program's root.
@@ -49,9 +43,7 @@ impl Source {
     /// Whether the file is the module `room/module`, or in it.
     pub(crate) fn is_in(&self, place: &str) -> bool {
         let mut parts = self.module.iter();
-        place
-            .split('/')
-            .all(|part| parts.next().is_some_and(|have| have == part))
+        place.split('/').all(|part| parts.next().is_some_and(|have| have == part))
     }
 }
 
@@ -60,9 +52,7 @@ fn module_of(path: &str) -> Vec<String> {
     let inner = path.strip_prefix("src/").unwrap_or(path);
     let inner = inner.strip_suffix(".rs").unwrap_or(inner);
     let mut parts: Vec<String> = inner.split('/').map(String::from).collect();
-    if parts.last().is_some_and(|last| last == "mod")
-        || (parts.len() == 1 && matches!(inner, "lib" | "main"))
-    {
+    if parts.last().is_some_and(|last| last == "mod") || (parts.len() == 1 && matches!(inner, "lib" | "main")) {
         parts.pop();
     }
     parts
@@ -77,24 +67,17 @@ pub(crate) fn read_all(root: &Path) -> Vec<Source> {
         .into_iter()
         .map(|path| {
             let text = fs::read_to_string(root.join(&path)).expect("a source file is readable");
-            Source::parse(&path, &text)
-                .unwrap_or_else(|error| panic!("{path}:{}: {error}", error.span().start().line))
+            Source::parse(&path, &text).unwrap_or_else(|error| panic!("{path}:{}: {error}", error.span().start().line))
         })
         .collect();
-    assert!(
-        sources.iter().any(|source| source.path == "src/lib.rs"),
-        "src/lib.rs was not found"
-    );
+    assert!(sources.iter().any(|source| source.path == "src/lib.rs"), "src/lib.rs was not found");
     mark_tests(&mut sources);
     sources
 }
 
 /// Marks the files whose module is declared under `#[cfg(test)]`, and those below them.
 fn mark_tests(sources: &mut [Source]) {
-    let tests: Vec<Vec<String>> = sources
-        .iter()
-        .flat_map(|source| source.facts.test_modules.clone())
-        .collect();
+    let tests: Vec<Vec<String>> = sources.iter().flat_map(|source| source.facts.test_modules.clone()).collect();
     for source in sources {
         source.is_test |= tests.iter().any(|test| source.module.starts_with(test));
     }
@@ -110,9 +93,7 @@ pub(crate) fn files(root: &Path, folders: &[&str], extension: &str) -> Vec<Strin
             let entries = entries.map(|entry| entry.expect("an entry is readable").path());
             open.extend(entries.filter(|path| !is_output(root, path)));
         } else if path.extension().is_some_and(|have| have == extension) {
-            let relative = path
-                .strip_prefix(root)
-                .expect("the walk stays below the root");
+            let relative = path.strip_prefix(root).expect("the walk stays below the root");
             found.push(relative.to_string_lossy().into_owned());
         }
     }
@@ -134,10 +115,7 @@ mod tests {
         assert!(module_of("src/lib.rs").is_empty());
         assert!(module_of("src/main.rs").is_empty());
         assert_eq!(module_of("src/engine/mod.rs"), ["engine"]);
-        assert_eq!(
-            module_of("src/engine/resolver/front.rs"),
-            ["engine", "resolver", "front"]
-        );
+        assert_eq!(module_of("src/engine/resolver/front.rs"), ["engine", "resolver", "front"]);
         let source = Source::parse("src/io/sys/mmsg.rs", "").unwrap();
         assert!(source.is_in("io/sys") && source.is_in("io") && !source.is_in("io/store"));
     }

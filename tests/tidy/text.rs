@@ -60,9 +60,7 @@ pub(crate) fn left_for_later(source: &Source) -> Vec<Finding> {
     for (index, line) in source.text.lines().enumerate() {
         let words = line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '!');
         for word in words {
-            let is_macro = word
-                .strip_suffix('!')
-                .is_some_and(|name| LATER_MACROS.contains(&name));
+            let is_macro = word.strip_suffix('!').is_some_and(|name| LATER_MACROS.contains(&name));
             if is_macro || LATER_WORDS.contains(&word.trim_end_matches('!')) {
                 let what = format!("`{word}`: do it, or write an issue");
                 findings.push(Finding::new(Rule::Later, &source.path, index + 1, what));
@@ -92,17 +90,9 @@ fn script_fault(path: &Path) -> Option<String> {
     if metadata.permissions().mode() & 0o111 == 0 {
         return Some("may not be executed".into());
     }
-    let output = Command::new("bash")
-        .arg("-n")
-        .arg(path)
-        .output()
-        .expect("bash runs");
+    let output = Command::new("bash").arg("-n").arg(path).output().expect("bash runs");
     let fault = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.success() {
-        None
-    } else {
-        Some(fault)
-    }
+    if output.status.success() { None } else { Some(fault) }
 }
 
 #[cfg(test)]
@@ -111,34 +101,22 @@ mod tests {
 
     #[test]
     fn unclean_and_long_lines_are_refused() {
-        let what = |text: &str| {
-            lines_of("a.rs", text)
-                .iter()
-                .map(Finding::to_string)
-                .collect::<Vec<_>>()
-                .join("; ")
-        };
+        let what = |text: &str| lines_of("a.rs", text).iter().map(Finding::to_string).collect::<Vec<_>>().join("; ");
         assert_eq!(what("a\n\tb\n"), "a.rs:2: lines: a tab");
         assert_eq!(what("a \n"), "a.rs:1: lines: whitespace at the end");
         assert_eq!(what("a\r\n"), "a.rs:1: lines: whitespace at the end");
-        assert_eq!(
-            what(&"ä".repeat(141)),
-            "a.rs:1: lines: 141 characters of at most 140"
-        );
+        assert_eq!(what(&"ä".repeat(141)), "a.rs:1: lines: 141 characters of at most 140");
         assert_eq!(what(&format!("fn f() {{}}\n{}\n", "ä".repeat(140))), "");
     }
 
     #[test]
     fn work_put_off_is_refused() {
-        let refused =
-            |text: &str| !left_for_later(&Source::parse("src/base/a.rs", text).unwrap()).is_empty();
+        let refused = |text: &str| !left_for_later(&Source::parse("src/base/a.rs", text).unwrap()).is_empty();
         let (later, never) = (["TO", "DO"].concat(), ["unimplement", "ed!"].concat());
         assert!(refused(&format!("// {later}: later")));
         assert!(refused(&format!("// {later}!")));
         assert!(refused(&format!("fn f() {{ {never}() }}")));
-        assert!(!refused(
-            "// Nothing to do: an unimplemented type is refused. XXXX"
-        ));
+        assert!(!refused("// Nothing to do: an unimplemented type is refused. XXXX"));
     }
 
     #[test]

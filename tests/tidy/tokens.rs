@@ -40,25 +40,13 @@ pub(crate) fn words(stream: &TokenStream) -> Vec<Word> {
         let followed_by_call = trees.get(index + 1).is_some_and(is_call_group);
         match tree {
             TokenTree::Ident(ident) => {
-                let kind = if followed_by_call {
-                    WordKind::Call
-                } else {
-                    WordKind::Name
-                };
-                words.push(Word {
-                    text: ident.to_string(),
-                    kind,
-                    line,
-                });
+                let kind = if followed_by_call { WordKind::Call } else { WordKind::Name };
+                words.push(Word { text: ident.to_string(), kind, line });
             }
             TokenTree::Literal(literal) => {
                 let text = literal.to_string();
                 if text.contains('"') {
-                    words.push(Word {
-                        text,
-                        kind: WordKind::Text,
-                        line,
-                    });
+                    words.push(Word { text, kind: WordKind::Text, line });
                 }
             }
             TokenTree::Group(group) => words.extend(self::words(&group.stream())),
@@ -113,10 +101,7 @@ fn scan_path(trees: &[TokenTree], at: usize, prefix: &[String], found: &mut Foun
         scan_into(&group.stream(), &segments, found);
         return end + 1;
     }
-    let dot_before = |back| {
-        at.checked_sub(back)
-            .is_some_and(|i| is_punct(trees.get(i), '.'))
-    };
+    let dot_before = |back| at.checked_sub(back).is_some_and(|i| is_punct(trees.get(i), '.'));
     let after_dot = dot_before(1) && !dot_before(2);
     let last = segments.last().cloned().unwrap_or_default();
     if after_dot && last != "await" {
@@ -124,15 +109,9 @@ fn scan_path(trees: &[TokenTree], at: usize, prefix: &[String], found: &mut Foun
     } else if matches!(last.as_str(), "unsafe" | "async" | "await") {
         found.keywords.push((last, line));
     } else {
-        if let (true, Some(TokenTree::Group(group))) =
-            (is_punct(trees.get(end), '!'), trees.get(end + 1))
-        {
+        if let (true, Some(TokenTree::Group(group))) = (is_punct(trees.get(end), '!'), trees.get(end + 1)) {
             let words = words(&group.stream());
-            found.invocations.push(Invocation {
-                name: last,
-                words,
-                line,
-            });
+            found.invocations.push(Invocation { name: last, words, line });
         }
         if segments.len() > 1 {
             found.paths.push((segments, line));
@@ -164,11 +143,7 @@ pub(crate) fn absolute(segments: Vec<String>, module: &[String]) -> Vec<String> 
             base.pop();
         }
     }
-    ["crate".to_owned()]
-        .into_iter()
-        .chain(base)
-        .chain(rest.cloned())
-        .collect()
+    ["crate".to_owned()].into_iter().chain(base).chain(rest.cloned()).collect()
 }
 
 //----------- Test code ------------------------------------------------------
@@ -196,9 +171,7 @@ pub(crate) fn is_test_only(attributes: &[Attribute]) -> bool {
 /// Whether one of the comma-separated terms is just `wanted`.
 fn has_term(stream: TokenStream, wanted: &str) -> bool {
     let trees: Vec<TokenTree> = stream.into_iter().collect();
-    trees
-        .split(|tree| is_punct(Some(tree), ','))
-        .any(|term| matches!(term, [TokenTree::Ident(word)] if word == wanted))
+    trees.split(|tree| is_punct(Some(tree), ',')).any(|term| matches!(term, [TokenTree::Ident(word)] if word == wanted))
 }
 
 /// The attributes of an item, whatever it is.
@@ -243,19 +216,14 @@ mod tests {
     #[test]
     fn a_use_tree_in_a_macro_is_written_out() {
         let found = found("use std::{fs::File, net}; $crate::app::run()");
-        let paths: Vec<String> = found
-            .paths
-            .iter()
-            .map(|(path, _)| path.join("::"))
-            .collect();
+        let paths: Vec<String> = found.paths.iter().map(|(path, _)| path.join("::")).collect();
         assert_eq!(paths, ["std::fs::File", "std::net", "crate::app::run"]);
     }
 
     #[test]
     fn relative_paths_are_resolved_from_their_module() {
         let module = ["engine".to_owned(), "resolver".to_owned()];
-        let path =
-            |text: &str| absolute(text.split("::").map(String::from).collect(), &module).join("::");
+        let path = |text: &str| absolute(text.split("::").map(String::from).collect(), &module).join("::");
         assert_eq!(path("super::ledger::Row"), "crate::engine::ledger::Row");
         assert_eq!(path("self::front"), "crate::engine::resolver::front");
         assert_eq!(path("self::super::super::io"), "crate::io");
@@ -270,9 +238,7 @@ mod tests {
             is_test_only(item_attributes(&item))
         };
         assert!(is_test("#[cfg(test)] mod tests {}"));
-        assert!(is_test(
-            "#[cfg(all(test, target_os = \"linux\"))] fn f() {}"
-        ));
+        assert!(is_test("#[cfg(all(test, target_os = \"linux\"))] fn f() {}"));
         assert!(is_test("#[test] fn f() {}"));
         assert!(!is_test("#[cfg(any(test, fuzzing))] mod fuzzing {}"));
         assert!(!is_test("#[cfg(not(test))] fn f() {}"));

@@ -9,10 +9,7 @@ use super::{
 
 /// What stands in `file`, which is the module `module`; imports bear their alias as a last segment `=name`.
 pub(crate) fn collect(file: &syn::File, module: &[String]) -> Facts {
-    let mut collector = Collector {
-        facts: Facts::default(),
-        module: module.to_vec(),
-    };
+    let mut collector = Collector { facts: Facts::default(), module: module.to_vec() };
     collector.visit_file(file);
     collector.facts
 }
@@ -26,12 +23,7 @@ struct Collector {
 impl Collector {
     fn refer(&mut self, segments: Vec<String>, glob: bool, line: usize) {
         let segments = tokens::absolute(segments, &self.module);
-        self.facts.references.push(Reference {
-            segments,
-            glob,
-            via_import: false,
-            line,
-        });
+        self.facts.references.push(Reference { segments, glob, via_import: false, line });
     }
 
     fn keyword(&mut self, word: &str, line: usize) {
@@ -43,10 +35,7 @@ impl Collector {
         let line = tree.span().start().line;
         match tree {
             UseTree::Path(path) => self.import(&path.tree, &with(path.ident.to_string())),
-            UseTree::Group(group) => group
-                .items
-                .iter()
-                .for_each(|tree| self.import(tree, prefix)),
+            UseTree::Group(group) => group.items.iter().for_each(|tree| self.import(tree, prefix)),
             UseTree::Glob(_) => self.refer(prefix.to_vec(), true, line),
             UseTree::Name(name) => self.import_as(prefix, &name.ident, &name.ident, line),
             UseTree::Rename(name) => self.import_as(prefix, &name.ident, &name.rename, line),
@@ -58,11 +47,7 @@ impl Collector {
         if name != "self" || prefix.is_empty() {
             segments.push(name.to_string());
         }
-        let alias = if alias == "self" {
-            segments.last().cloned()
-        } else {
-            Some(alias.to_string())
-        };
+        let alias = if alias == "self" { segments.last().cloned() } else { Some(alias.to_string()) };
         segments.extend(alias.map(|alias| format!("={alias}")));
         self.refer(segments, false, line);
     }
@@ -93,11 +78,7 @@ impl<'ast> Visit<'ast> for Collector {
         if !tokens::is_test_only(tokens::item_attributes(item)) {
             visit::visit_item(self, item);
         } else if let Item::Mod(module) = item {
-            let path = self
-                .module
-                .iter()
-                .cloned()
-                .chain([module.ident.to_string()]);
+            let path = self.module.iter().cloned().chain([module.ident.to_string()]);
             self.facts.test_modules.push(path.collect());
         }
     }
@@ -141,11 +122,7 @@ impl<'ast> Visit<'ast> for Collector {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        let segments: Vec<String> = path
-            .segments
-            .iter()
-            .map(|segment| segment.ident.to_string())
-            .collect();
+        let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         if segments.len() > 1 {
             self.refer(segments, false, path.span().start().line);
         }
@@ -171,11 +148,7 @@ impl<'ast> Visit<'ast> for Collector {
     }
 
     fn visit_attribute(&mut self, attribute: &'ast Attribute) {
-        let name = attribute
-            .path()
-            .segments
-            .last()
-            .map(|last| last.ident.to_string());
+        let name = attribute.path().segments.last().map(|last| last.ident.to_string());
         let list = attribute.meta.require_list().ok().map(|list| &list.tokens);
         self.facts.marks.push(Mark {
             name: name.unwrap_or_default(),
@@ -186,9 +159,7 @@ impl<'ast> Visit<'ast> for Collector {
     }
 
     fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
-        self.facts
-            .methods
-            .push((call.method.to_string(), call.method.span().start().line));
+        self.facts.methods.push((call.method.to_string(), call.method.span().start().line));
         visit::visit_expr_method_call(self, call);
     }
 
