@@ -206,7 +206,8 @@ mod tests {
                 if key_of(pattern.name(), kind).is_root() {
                     continue;
                 }
-                index.insert(ClassId(0), &pattern, 1).unwrap();
+                // Each rule in a class of its own: the same rule of one class would count once.
+                index.insert(ClassId(u16::try_from(list.len()).unwrap()), &pattern, 1).unwrap();
                 list.push(pattern);
             }
             for name in &names {
