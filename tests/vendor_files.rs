@@ -3,13 +3,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+#[path = "common/tier.rs"]
+mod tier;
+
 use interdict::base::model::{BlockAnswer, Family, Purpose};
 use interdict::base::name::Name;
 use interdict::policy::list::vendor::{Domain, Range, Subject, VendorFile, read};
 use interdict::policy::list::{bundled, vendor::Protocol};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use tier::shared;
 
 fn bundled_files() -> Vec<VendorFile> {
     bundled::files().iter().map(|(file, text)| read(file, text).unwrap_or_else(|error| panic!("{error}"))).collect()
@@ -26,16 +30,6 @@ fn domain<'f>(file: &'f VendorFile, name: &str) -> &'f Domain {
 
 fn range<'f>(file: &'f VendorFile, cidr: &str) -> &'f Range {
     file.ranges.iter().find(|range| range.net.to_string() == cidr).unwrap()
-}
-
-/// The material that the files were made from; absent in a clone, and then tests against it say so.
-fn shared(what: &str) -> Option<PathBuf> {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")).join(what);
-    let found = path.exists().then_some(path);
-    if found.is_none() {
-        println!("skipped: no ../shared/{what}");
-    }
-    found
 }
 
 fn table(path: &Path) -> toml::Table {
@@ -211,7 +205,9 @@ fn entry(kind: &str) -> &'static str {
             "kind = \"body-magic\"\nvalue = [\"KLZF\"]\nhex = \"4b4c5a46\"\nsource = [\"s\"]\nconfidence = \"low\"\n"
         }
         "authority" => {
-            "id = \"us/x\"\nauthority = \"a\"\ninstrument = \"i\"\ncitation = \"c\"\njurisdiction = \"us\"\nkind = \"use-ban\"\nbinds = \"federal\"\nsource = [\"s\"]\nconfidence = \"low\"\nclause = [{ from = \"2024-01-01T00:00:00Z\", forbids = [\"update\"] }]\n"
+            "id = \"us/x\"\nauthority = \"a\"\ninstrument = \"i\"\ncitation = \"c\"\n\
+             jurisdiction = \"us\"\nkind = \"use-ban\"\nbinds = \"federal\"\nsource = [\"s\"]\nconfidence = \"low\"\n\
+             clause = [{ from = \"2024-01-01T00:00:00Z\", forbids = [\"update\"] }]\n"
         }
         _ => panic!("{kind}"),
     }
@@ -233,6 +229,7 @@ fn right_entries_are_right() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn what_is_wrong_is_said_with_its_line() {
     let domain = |line: &str, instead: &str| with("domain", line, instead);
     let named = |name: &str, kind: &str| {
