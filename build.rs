@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
     let out = env::var("OUT_DIR")?;
     fs::write(Path::new(&out).join("bundled.rs"), bundled()?)?;
-    println!("cargo::rustc-env=INTERDICT_BUILD_DATE={}", rfc3339(epoch_seconds()?));
+    println!("cargo::rustc-env=INTERDICT_BUILD_SECONDS={}", epoch_seconds()?);
     Ok(())
 }
 
@@ -45,20 +45,4 @@ fn epoch_seconds() -> Result<u64, Box<dyn Error>> {
         Ok(seconds) => Ok(seconds.parse()?),
         Err(_) => Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs()),
     }
-}
-
-/// RFC 3339 in UTC. The calendar is computed here, because a build dependency for one line would build jiff twice.
-fn rfc3339(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Days from 0000-03-01 in eras of 400 years, so that the leap day ends a year.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
