@@ -1,3 +1,5 @@
 //! x
 #![allow(missing_docs)]
 pub mod base;
+pub mod engine;
+pub mod io;
