@@ -16,6 +16,7 @@ mod pattern;
 mod text;
 
 pub use hash::{NameHasher, SuffixHashes};
+pub(crate) use pattern::matches_as;
 pub use pattern::{Match, Pattern};
 pub use text::NameError;
 
@@ -59,6 +60,18 @@ impl<'a> NameRef<'a> {
                 return Err(NameError::UpperCase);
             }
             rest = tail;
+        }
+    }
+
+    /// The name that the octets start with; what follows its root label is left alone. `None` if there is none.
+    #[must_use]
+    pub(crate) fn prefix_of(octets: &'a [u8]) -> Option<Self> {
+        let mut at = 0;
+        loop {
+            match usize::from(*octets.get(at)?) {
+                0 => return octets.get(..=at).map(Self),
+                len => at += 1 + len,
+            }
         }
     }
 

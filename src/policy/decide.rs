@@ -1,0 +1,118 @@
+//! The decision: a pure look-up in an immutable policy. Time never enters it, and it allocates nothing.
+
+use super::rules::RuleId;
+use super::stage::Staged;
+use super::{ClassId, ExceptionId, Policy};
+use crate::base::model::{BlockAnswer, Decision, Purpose, Stage};
+use crate::base::name::NameRef;
+use std::net::IpAddr;
+
+/// What is judged: a name, an address, or an address that a name led to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Subject<'a> {
+    /// The name asked for or said.
+    pub name: Option<NameRef<'a>>,
+    /// The address wanted.
+    pub address: Option<IpAddr>,
+    /// The port wanted.
+    pub port: Option<u16>,
+    /// The query type, for DNS.
+    pub qtype: Option<u16>,
+    /// Who wants it.
+    pub client: Option<IpAddr>,
+}
+
+/// What is decided, and by which rule or exception.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Allow, observe or block.
+    pub decision: Decision,
+    /// How a block is answered.
+    pub answer: BlockAnswer,
+    /// The rule that decided; with an exception, the rule that it overrode.
+    pub rule: Option<RuleId>,
+    /// The exception that spared it.
+    pub exception: Option<ExceptionId>,
+}
+
+impl Verdict {
+    /// Nothing is listed.
+    pub const UNLISTED: Self =
+        Self { decision: Decision::Allow, answer: BlockAnswer::Null, rule: None, exception: None };
+}
+
+/// A rule with what its class is staged as.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate<'p> {
+    pub(super) rule: RuleId,
+    pub(super) class: ClassId,
+    pub(super) staged: &'p Staged,
+}
+
+impl Policy {
+    /// Judges a subject.
+    ///
+    /// Exceptions win. Then the most specific rule on the name; between equals a block over an observation, then list order.
+    /// An address is asked for when no rule mentions the name, and when it is listed for itself rather than as part of a
+    /// vendor's network: then the stricter of both decides.
+    #[must_use]
+    pub fn decide(&self, subject: &Subject<'_>) -> Verdict {
+        let by_name = subject.name.and_then(|name| self.best_name_rule(name));
+        let by_address = subject.address.and_then(|address| self.best_range_rule(address));
+        let chosen = match (by_name, by_address) {
+            (Some(name), Some(range)) if self.is_network(range.class) || name.staged.stage >= range.staged.stage => {
+                Some(name)
+            }
+            (name, range) => range.or(name),
+        };
+        let exception = self.exceptions.find(subject.name, subject.address, subject.client);
+        let Some(chosen) = chosen else { return Verdict { exception, ..Verdict::UNLISTED } };
+        let decision = match (exception, chosen.staged.stage) {
+            (Some(_), _) | (None, Stage::Off) => Decision::Allow,
+            (None, Stage::Observe) => Decision::Observe,
+            (None, Stage::Block) => Decision::Block,
+        };
+        let rule = (chosen.staged.stage != Stage::Off).then_some(chosen.rule);
+        Verdict { decision, answer: chosen.staged.answer, rule, exception }
+    }
+
+    /// The rule that decides about a name, whatever its stage.
+    pub(super) fn best_name_rule(&self, name: NameRef<'_>) -> Option<Candidate<'_>> {
+        let mut best: Option<(Candidate<'_>, (u8, u8))> = None;
+        self.rules.names.find(name, |found| {
+            let Some(staged) = self.staged(found.class) else { return };
+            let closer = match &best {
+                None => true,
+                Some((held, closeness)) => (found.closeness, staged.stage) > (*closeness, held.staged.stage),
+            };
+            if closer {
+                let candidate = Candidate { rule: RuleId::of_name(found.at), class: found.class, staged };
+                best = Some((candidate, found.closeness));
+            }
+        });
+        best.map(|(candidate, _)| candidate)
+    }
+
+    /// The rule that decides about an address, whatever its stage.
+    pub(super) fn best_range_rule(&self, address: IpAddr) -> Option<Candidate<'_>> {
+        let mut best: Option<Candidate<'_>> = None;
+        for &at in self.rules.addresses.find(address) {
+            let Some(class) = self.rules.ranges.get(at as usize).map(|rule| rule.class) else { continue };
+            let Some(staged) = self.staged(class) else { continue };
+            if best.is_none_or(|held| staged.stage > held.staged.stage) {
+                best = Some(Candidate { rule: RuleId::of_range(at), class, staged });
+            }
+        }
+        best
+    }
+
+    /// Whether a class is a vendor's own address space, or hosts carved out of it: a listed name decides over both.
+    fn is_network(&self, class: ClassId) -> bool {
+        self.rules.class(class).is_some_and(|class| class.vendor.is_some() && is_network_part(class.purpose))
+    }
+}
+
+/// Vendor space, and the purposes under which hosts are carved out of it.
+const fn is_network_part(purpose: Purpose) -> bool {
+    matches!(purpose, Purpose::VendorNetwork | Purpose::Mail | Purpose::Web)
+}

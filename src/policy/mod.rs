@@ -1,0 +1,157 @@
+//! What is listed, and what to do about it.
+//!
+//! ```text
+//! vendor files, lists ─ list ▸ compile ─▶ RuleSet ─┐
+//!                       settings, date ─ stage ────┴▶ Policy ─ decide ─▶ Verdict
+//!                                                            └ explain ─▶ words
+//! ```
+//! [`RuleSet`] is what the lists say and never changes; [`Policy`] is that under settings at a date, with an epoch. A clause
+//! that begins makes a new [`Policy`] over the same [`RuleSet`] ([`Policy::restage`]), which costs one pass over the classes
+//! of rules, not over the rules.
+
+mod authority;
+
+mod decide;
+mod exception;
+mod explain;
+mod hit;
+mod index;
+pub mod list;
+mod rules;
+mod settings;
+mod stage;
+
+pub use authority::{Authority, AuthorityKind, Clause, Scope};
+
+pub use decide::{Subject, Verdict};
+pub use exception::{Exception, ExceptionId};
+pub use explain::{Explanation, Reason};
+pub use hit::Hit;
+pub use rules::{Class, ClassId, Limit, List, ListId, RuleId, RuleSet, RuleSetBuilder, Vendor};
+pub use settings::{BlockSettings, Settings, Sinkhole, StageSetting};
+pub use stage::{Staged, Why};
+
+use crate::base::model::{BlockAnswer, Decision, PolicyId, RuleFacts, Wall};
+use crate::base::name::{Match, NameRef};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Rules under settings at a date: immutable, and the only thing that decides.
+#[derive(Debug)]
+pub struct Policy {
+    epoch: u64,
+    id: PolicyId,
+    at: Wall,
+    rules: Arc<RuleSet>,
+    settings: Arc<Settings>,
+    staged: Box<[Staged]>,
+    exceptions: exception::Exceptions,
+    /// Hashes of every name that has something allowed or observed below it.
+    open_below: HashSet<u64>,
+    next_change: Option<Wall>,
+}
+
+impl Policy {
+    /// Puts rules under settings as of `at`. `epoch` is the caller's, above 0 and rising.
+    #[must_use]
+    pub fn new(epoch: u64, rules: Arc<RuleSet>, settings: Arc<Settings>, at: Wall) -> Self {
+        stage::policy(epoch, rules, settings, at)
+    }
+
+    /// The same rules and settings at another date.
+    #[must_use]
+    pub fn restage(&self, epoch: u64, at: Wall) -> Self {
+        Self::new(epoch, Arc::clone(&self.rules), Arc::clone(&self.settings), at)
+    }
+
+    /// Which activation this is; rules are known by [`RuleId`] within it only.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The durable id: a hash of rules and settings.
+    #[must_use]
+    pub const fn id(&self) -> PolicyId {
+        self.id
+    }
+
+    /// The date that stages were resolved for.
+    #[must_use]
+    pub const fn at(&self) -> Wall {
+        self.at
+    }
+
+    /// When a clause, an expiry or an exception's end changes some stage next.
+    #[must_use]
+    pub const fn next_change(&self) -> Option<Wall> {
+        self.next_change
+    }
+
+    /// What the lists say.
+    #[must_use]
+    pub fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    /// The settings that staged them.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What is wanted for a class of rules, and why.
+    #[must_use]
+    pub fn staged(&self, class: ClassId) -> Option<&Staged> {
+        self.staged.get(usize::from(class.0))
+    }
+
+    /// Seconds that block answers and their SOA may be cached.
+    #[must_use]
+    pub fn block_ttl(&self) -> u32 {
+        self.settings.block.ttl
+    }
+
+    /// The sinkhole's addresses, where one is configured.
+    #[must_use]
+    pub fn sinkhole(&self) -> Sinkhole {
+        self.settings.sinkhole
+    }
+
+    /// What a rule means outside this epoch. An id of another epoch gives the facts of no rule.
+    #[must_use]
+    pub fn facts(&self, rule: RuleId) -> Option<RuleFacts> {
+        self.rules.facts(rule)
+    }
+
+    /// Whether a rule or an exception mentions a name.
+    #[must_use]
+    pub fn covers_name(&self, name: NameRef<'_>) -> bool {
+        self.exceptions.mentions_name(name) || self.best_name_rule(name).is_some()
+    }
+
+    /// Whether something below a name is allowed or observed, so that the name itself cannot be said not to exist.
+    #[must_use]
+    pub fn passes_below(&self, name: NameRef<'_>) -> bool {
+        !self.open_below.is_empty() && self.open_below.contains(&self.rules.names.hash(name))
+    }
+
+    /// Whether NXDOMAIN is a true answer for a blocked name: it denies everything below too (RFC 8020), so the rule must be
+    /// a suffix, and nothing below may pass.
+    #[must_use]
+    pub fn answers_nxdomain(&self, verdict: &Verdict, name: NameRef<'_>) -> bool {
+        verdict.answer == BlockAnswer::Nxdomain
+            && verdict.rule.and_then(|rule| self.rules.name_match(rule)) == Some(Match::Suffix)
+            && !self.passes_below(name)
+    }
+
+    /// The complete EDNS option (RFC 8914) that says why a block is one: option code 15, length, INFO-CODE, text.
+    #[must_use]
+    pub fn ede(&self, verdict: &Verdict) -> Option<&[u8]> {
+        if verdict.decision != Decision::Block {
+            return None;
+        }
+        let class = self.rules.class_of(verdict.rule?)?;
+        self.staged(class).map(|staged| &*staged.ede).filter(|ede| !ede.is_empty())
+    }
+}

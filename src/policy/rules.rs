@@ -1,0 +1,351 @@
+//! What the lists say: lists, classes of rules, rules, and the indexes that find them. Built once, then read only.
+
+use super::Authority;
+use super::index::{AddressIndex, NameIndex};
+use crate::base::model::limits::{CLASSES_MAX, RULES_MAX};
+use crate::base::model::{BlockAnswer, Purpose, RuleFacts, Stage, Wall};
+use crate::base::name::{Match, Pattern};
+use ipnet::IpNet;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A list by its place in the rule set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListId(pub(super) u16);
+
+/// A class by its place in the rule set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClassId(pub(super) u16);
+
+/// A rule by its place in the rule set: even numbers are names, odd ones ranges. Means something within one epoch only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleId(u32);
+
+/// Which of the two tables a rule stands in, and where.
+pub(super) enum Slot {
+    Name(u32),
+    Range(u32),
+}
+
+impl RuleId {
+    pub(super) const fn of_name(at: u32) -> Self {
+        Self(at << 1)
+    }
+
+    pub(super) const fn of_range(at: u32) -> Self {
+        Self(at << 1 | 1)
+    }
+
+    pub(super) const fn slot(self) -> Slot {
+        if self.0 & 1 == 0 { Slot::Name(self.0 >> 1) } else { Slot::Range(self.0 >> 1) }
+    }
+}
+
+/// A list, for provenance.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// `kaspersky`, or the `id` of a `[[blocklist]]`.
+    pub id: Arc<str>,
+    /// The file its lines are counted in.
+    pub file: Arc<str>,
+    /// Content hash, or commit.
+    pub revision: Arc<str>,
+    /// The stage of a list that names no vendors; `None` for vendor files, whose classes are staged one by one.
+    pub stage: Option<Stage>,
+    /// When the operator takes the list out of force.
+    pub expires: Option<Wall>,
+}
+
+/// Why rules of a class never block, whatever is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Limit {
+    /// Seen only in places that cannot be cited.
+    Unrecorded,
+    /// Address space that others share.
+    Shared,
+}
+
+impl Limit {
+    /// The reason in words.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Unrecorded => "no public source for it is recorded, so it is observed only",
+            Self::Shared => "the address space is shared with others, so it is never blocked by address",
+        }
+    }
+}
+
+/// What rules have in common; everything that decides their stage.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Class {
+    /// The list they come from.
+    pub list: ListId,
+    /// The vendor; `None` for lists that name none.
+    pub vendor: Option<Arc<str>>,
+    /// What their destinations are for.
+    pub purpose: Purpose,
+    /// Why they never block.
+    pub limit: Option<Limit>,
+    /// When their evidence is too old to block on.
+    pub expires: Option<Wall>,
+}
+
+/// A vendor or bundle, for staging and for show.
+#[derive(Clone, Debug)]
+pub struct Vendor {
+    /// `kaspersky`.
+    pub id: Arc<str>,
+    /// `AO Kaspersky Lab`.
+    pub name: String,
+    /// Whether it is a bundle without a single vendor.
+    pub bundle: bool,
+    /// The answer that its file wants for blocks.
+    pub answer: Option<BlockAnswer>,
+    /// Acts that ban it or speak of it.
+    pub authorities: Vec<Authority>,
+    /// Rules that names, ranges and unverified entries make: for show.
+    pub names: usize,
+    /// Ranges that became rules.
+    pub ranges: usize,
+    /// Entries that stay off because nobody could verify them.
+    pub unverified: usize,
+}
+
+/// A rule on names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NameRule {
+    /// Where its name starts in the index's arena.
+    pub(super) name_at: u32,
+    /// The next rule under the same key, or [`NO_RULE`].
+    pub(super) next: u32,
+    pub(super) line: u32,
+    pub(super) class: ClassId,
+    pub(super) kind: Match,
+}
+
+/// End of a chain of rules.
+pub(super) const NO_RULE: u32 = u32::MAX;
+
+/// A rule on addresses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RangeRule {
+    pub(super) net: IpNet,
+    pub(super) line: u32,
+    pub(super) class: ClassId,
+}
+
+/// All rules of all lists.
+#[derive(Debug)]
+pub struct RuleSet {
+    pub(super) lists: Vec<List>,
+    pub(super) classes: Vec<Class>,
+    pub(super) vendors: Vec<Vendor>,
+    pub(super) names: NameIndex,
+    pub(super) ranges: Vec<RangeRule>,
+    pub(super) addresses: AddressIndex,
+}
+
+impl RuleSet {
+    /// The lists, in order of precedence.
+    #[must_use]
+    pub fn lists(&self) -> &[List] {
+        &self.lists
+    }
+
+    /// The vendors and bundles, by id.
+    #[must_use]
+    pub fn vendors(&self) -> &[Vendor] {
+        &self.vendors
+    }
+
+    /// The classes of rules, with the id that [`super::Policy::staged`] takes.
+    pub fn classes(&self) -> impl Iterator<Item = (ClassId, &Class)> {
+        (0..=u16::MAX).map(ClassId).zip(&self.classes)
+    }
+
+    /// How many rules there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.names.rules().len() + self.ranges.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Octets held by rules and indexes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.names.bytes() + self.ranges.len() * size_of::<RangeRule>() + self.addresses.bytes()
+    }
+
+    /// A class by id.
+    #[must_use]
+    pub fn class(&self, id: ClassId) -> Option<&Class> {
+        self.classes.get(usize::from(id.0))
+    }
+
+    /// A list by id.
+    #[must_use]
+    pub fn list(&self, id: ListId) -> Option<&List> {
+        self.lists.get(usize::from(id.0))
+    }
+
+    /// A vendor or bundle by id.
+    #[must_use]
+    pub fn vendor(&self, id: &str) -> Option<&Vendor> {
+        self.vendors.iter().find(|vendor| &*vendor.id == id)
+    }
+
+    /// The class of a rule.
+    #[must_use]
+    pub fn class_of(&self, rule: RuleId) -> Option<ClassId> {
+        match rule.slot() {
+            Slot::Name(at) => self.names.rules().get(at as usize).map(|rule| rule.class),
+            Slot::Range(at) => self.ranges.get(at as usize).map(|rule| rule.class),
+        }
+    }
+
+    /// How a name rule compares; `None` for ranges.
+    #[must_use]
+    pub fn name_match(&self, rule: RuleId) -> Option<Match> {
+        match rule.slot() {
+            Slot::Name(at) => self.names.rules().get(at as usize).map(|rule| rule.kind),
+            Slot::Range(_) => None,
+        }
+    }
+
+    /// What a rule means outside its epoch; `None` for an id of another rule set.
+    #[must_use]
+    pub fn facts(&self, rule: RuleId) -> Option<RuleFacts> {
+        let (line, pattern) = match rule.slot() {
+            Slot::Name(at) => {
+                let rule = self.names.rules().get(at as usize)?;
+                (rule.line, self.names.pattern(rule).to_string())
+            }
+            Slot::Range(at) => {
+                let rule = self.ranges.get(at as usize)?;
+                (rule.line, rule.net.to_string())
+            }
+        };
+        let class = self.class(self.class_of(rule)?)?;
+        let list = self.list(class.list)?;
+        Some(RuleFacts {
+            vendor: class.vendor.clone().unwrap_or_else(|| Arc::clone(&list.id)),
+            purpose: class.purpose,
+            list: Arc::clone(&list.id),
+            revision: Arc::clone(&list.revision),
+            place: format!("{}:{line}", list.file).into(),
+            pattern: pattern.into(),
+        })
+    }
+
+    /// Every range that holds an address, the longest first.
+    pub(super) fn ranges_over(&self, address: IpAddr) -> Vec<RuleId> {
+        let mut over: Vec<_> = (0_u32..).zip(&self.ranges).filter(|(_, rule)| rule.net.contains(&address)).collect();
+        over.sort_by_key(|(at, rule)| (std::cmp::Reverse(rule.net.prefix_len()), *at));
+        over.into_iter().map(|(at, _)| RuleId::of_range(at)).collect()
+    }
+}
+
+/// Collects rules; list order is the order of precedence.
+#[derive(Debug, Default)]
+pub struct RuleSetBuilder {
+    lists: Vec<List>,
+    classes: Vec<Class>,
+    known: HashMap<Class, ClassId>,
+    vendors: Vec<Vendor>,
+    names: NameIndex,
+    ranges: Vec<RangeRule>,
+}
+
+/// A bound was passed while rules were collected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooMany {
+    /// Lists or classes.
+    #[error("more than {CLASSES_MAX} lists or kinds of rules; merge lists that mean the same")]
+    Classes,
+    /// Rules.
+    #[error("more than {RULES_MAX} rules, or more text than their names may take; leave some lists out")]
+    Rules,
+}
+
+impl RuleSetBuilder {
+    /// An empty set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a list, after all earlier ones in precedence.
+    ///
+    /// # Errors
+    /// [`TooMany::Classes`].
+    pub fn list(&mut self, list: List) -> Result<ListId, TooMany> {
+        let id = u16::try_from(self.lists.len()).map_err(|_| TooMany::Classes)?;
+        self.lists.push(list);
+        Ok(ListId(id))
+    }
+
+    /// Adds a vendor or bundle.
+    pub fn vendor(&mut self, vendor: Vendor) {
+        self.vendors.push(vendor);
+    }
+
+    /// The id of a class, added on first use.
+    ///
+    /// # Errors
+    /// [`TooMany::Classes`].
+    pub fn class(&mut self, class: Class) -> Result<ClassId, TooMany> {
+        if let Some(&id) = self.known.get(&class) {
+            return Ok(id);
+        }
+        let id = u16::try_from(self.classes.len()).map(ClassId).map_err(|_| TooMany::Classes)?;
+        self.classes.push(class.clone());
+        self.known.insert(class, id);
+        Ok(id)
+    }
+
+    /// Adds a rule on names.
+    ///
+    /// # Errors
+    /// [`TooMany::Rules`].
+    pub fn name(&mut self, class: ClassId, pattern: &Pattern, line: u32) -> Result<(), TooMany> {
+        if self.names.rules().len() + self.ranges.len() >= RULES_MAX {
+            return Err(TooMany::Rules);
+        }
+        self.names.insert(class, pattern, line).ok_or(TooMany::Rules)
+    }
+
+    /// Adds a rule on addresses.
+    ///
+    /// # Errors
+    /// [`TooMany::Rules`].
+    pub fn range(&mut self, class: ClassId, net: IpNet, line: u32) -> Result<(), TooMany> {
+        if self.names.rules().len() + self.ranges.len() >= RULES_MAX {
+            return Err(TooMany::Rules);
+        }
+        self.ranges.push(RangeRule { net: net.trunc(), line, class });
+        Ok(())
+    }
+
+    /// Closes the set.
+    #[must_use]
+    pub fn finish(mut self) -> RuleSet {
+        self.names.shrink();
+        self.vendors.sort_by(|a, b| a.id.cmp(&b.id));
+        let addresses = AddressIndex::new((0_u32..).zip(&self.ranges).map(|(at, rule)| (rule.net, at)));
+        RuleSet {
+            lists: self.lists,
+            classes: self.classes,
+            vendors: self.vendors,
+            names: self.names,
+            ranges: self.ranges,
+            addresses,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What the operator wants: read from the config by `app`, or the defaults of the design.
+
+use super::{Exception, Scope};
+use crate::base::model::{BlockAnswer, Family, Purpose, PurposeSelector, Stage};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Seconds that a block answer may be cached by the client.
+pub const BLOCK_TTL_DEFAULT: u32 = 60;
+
+/// Everything that, together with the rules, makes a policy.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whose law counts.
+    pub scope: Scope,
+    /// The operator's own stages, which win over authorities.
+    pub stages: Vec<StageSetting>,
+    /// The operator's exceptions, which win over everything.
+    pub exceptions: Vec<Exception>,
+    /// How blocks are answered.
+    pub block: BlockSettings,
+    /// Where the sinkhole is, if there is one.
+    pub sinkhole: Sinkhole,
+}
+
+impl Default for Settings {
+    /// Jurisdiction `us`, scope `everyone`, nothing else.
+    fn default() -> Self {
+        Self {
+            scope: Scope { jurisdictions: vec!["us".to_owned()], binds: vec!["everyone".to_owned()] },
+            stages: Vec::new(),
+            exceptions: Vec::new(),
+            block: BlockSettings::default(),
+            sinkhole: Sinkhole::default(),
+        }
+    }
+}
+
+/// A stage that the operator fixed for a vendor, or for one family or purpose of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageSetting {
+    /// Vendor or bundle id.
+    pub vendor: String,
+    /// The part of it; `None` is the bare vendor: update, telemetry, licensing, remote and network, never web.
+    pub part: Option<PurposeSelector>,
+    /// What is wanted.
+    pub stage: Stage,
+}
+
+impl StageSetting {
+    /// How exactly it speaks of a purpose: 3 the purpose, 2 its family, 1 the bare vendor; `None` not at all.
+    #[must_use]
+    pub fn closeness(&self, vendor: &str, purpose: Purpose) -> Option<u8> {
+        if self.vendor != vendor {
+            return None;
+        }
+        match self.part {
+            Some(PurposeSelector::Purpose(one)) => (one == purpose).then_some(3),
+            Some(PurposeSelector::Family(family)) => (family == purpose.family()).then_some(2),
+            None => bare_vendor_means(purpose.family()).then_some(1),
+        }
+    }
+}
+
+impl StageSetting {
+    /// How the config spells it: `vendor` or `vendor:purpose`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.part {
+            Some(part) => format!("{}:{part}", self.vendor),
+            None => self.vendor.clone(),
+        }
+    }
+}
+
+/// Families that a vendor's bare name in `stages` stands for. The bypass family is the whole of the `encrypted-dns`
+/// bundle, so it is meant too; a vendor's public face never is.
+const fn bare_vendor_means(family: Family) -> bool {
+    !matches!(family, Family::Web)
+}
+
+/// How blocks are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockSettings {
+    /// The answer for rules whose vendor file wants none of its own.
+    pub answer: BlockAnswer,
+    /// Seconds that it may be cached.
+    pub ttl: u32,
+}
+
+impl Default for BlockSettings {
+    fn default() -> Self {
+        Self { answer: BlockAnswer::Null, ttl: BLOCK_TTL_DEFAULT }
+    }
+}
+
+/// The addresses that sinkholed names resolve to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sinkhole {
+    /// For A.
+    pub v4: Option<Ipv4Addr>,
+    /// For AAAA.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl Sinkhole {
+    /// Whether one is configured.
+    #[must_use]
+    pub const fn is_some(self) -> bool {
+        self.v4.is_some() || self.v6.is_some()
+    }
+}

@@ -1,0 +1,192 @@
+//! Stages: what is wanted for each class of rules at a date, and why. The only place where dates and authorities count.
+
+use super::exception::Exceptions;
+use super::rules::{Class, ClassId, RuleSet, Vendor};
+use super::{Clause, Policy, Settings};
+use crate::base::model::{BlockAnswer, PolicyId, Stage, Wall};
+use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// EDE INFO-CODE for a block by the operator's own rules (RFC 8914 §4.16).
+const EDE_BLOCKED: u16 = 15;
+/// EDE INFO-CODE for a block that an authority demands (RFC 8914 §4.17).
+const EDE_CENSORED: u16 = 16;
+/// EDNS option code of EDE.
+const EDE_OPTION: u16 = 15;
+/// Octets of EDE text; keeps a blocked answer well under 512 octets for any name.
+const EDE_TEXT_OCTETS_MAX: usize = 160;
+
+/// What is wanted for a class of rules.
+#[derive(Clone, Debug)]
+pub struct Staged {
+    /// What is wanted.
+    pub stage: Stage,
+    /// Why.
+    pub why: Why,
+    /// How a block is answered.
+    pub answer: BlockAnswer,
+    /// The EDNS option that goes with a block.
+    pub(super) ede: Box<[u8]>,
+}
+
+/// Why a class has its stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A clause of an authority forbids the purpose.
+    Authority {
+        /// Place in the vendor's authorities.
+        authority: usize,
+        /// Place in the authority's clauses.
+        clause: usize,
+    },
+    /// The operator said so, at this place of `stages`.
+    Setting(usize),
+    /// The operator's list says so.
+    List,
+    /// Nothing is said about it, so it is observed.
+    Default,
+    /// Blocking is wanted, but the rule may only be observed.
+    Limited(super::Limit),
+    /// Blocking is wanted, but the evidence is too old.
+    Expired(Wall),
+}
+
+/// Puts rules under settings as of a moment.
+pub(super) fn policy(epoch: u64, rules: Arc<RuleSet>, settings: Arc<Settings>, at: Wall) -> Policy {
+    let staged: Box<[Staged]> = rules.classes().map(|(_, class)| stage(&rules, &settings, class, at)).collect();
+    let exceptions = Exceptions::new(&settings.exceptions, at);
+    let open_below = open_below(&rules, &staged, &exceptions);
+    let next_change = next_change(&rules, &settings, at);
+    let id = durable_id(&rules, &settings);
+    Policy { epoch, id, at, rules, settings, staged, exceptions, open_below, next_change }
+}
+
+/// What is wanted for one class.
+fn stage(rules: &RuleSet, settings: &Settings, class: &Class, at: Wall) -> Staged {
+    let vendor = class.vendor.as_ref().and_then(|id| rules.vendor(id));
+    let (wanted, why) = wanted(rules, settings, class, vendor, at);
+    let (stage, why) = match (wanted, class.limit, class.expires) {
+        (Stage::Block, Some(limit), _) => (Stage::Observe, Why::Limited(limit)),
+        (Stage::Block, None, Some(expires)) if expires <= at => (Stage::Observe, Why::Expired(expires)),
+        _ => (wanted, why),
+    };
+    let answer = answer(settings, vendor);
+    let ede = if stage == Stage::Block { ede(rules, class, vendor, &why) } else { Box::default() };
+    Staged { stage, why, answer, ede }
+}
+
+fn wanted(rules: &RuleSet, settings: &Settings, class: &Class, vendor: Option<&Vendor>, at: Wall) -> (Stage, Why) {
+    let list = rules.list(class.list);
+    if let Some(stage) = list.and_then(|list| list.stage) {
+        let over = list.and_then(|list| list.expires).is_some_and(|expires| expires <= at);
+        return (if over { Stage::Off } else { stage }, Why::List);
+    }
+    let Some(vendor) = vendor else { return (Stage::Observe, Why::Default) };
+    let own = (0..)
+        .zip(&settings.stages)
+        .filter_map(|(i, setting)| Some((setting.closeness(&vendor.id, class.purpose)?, i, setting.stage)))
+        .max_by_key(|(closeness, i, _)| (*closeness, *i));
+    if let Some((_, i, stage)) = own {
+        return (stage, Why::Setting(i));
+    }
+    match clause_in_force(settings, vendor, class, at) {
+        Some(why) => (Stage::Block, why),
+        None => (Stage::Observe, Why::Default),
+    }
+}
+
+/// The first clause in force that binds here and forbids the purpose.
+fn clause_in_force(settings: &Settings, vendor: &Vendor, class: &Class, at: Wall) -> Option<Why> {
+    binding(settings, vendor)
+        .find(|(_, _, clause)| clause.in_force(at) && clause.forbids(class.purpose))
+        .map(|(authority, clause, _)| Why::Authority { authority, clause })
+}
+
+/// The clauses that bind within the configured scope.
+fn binding<'a>(settings: &'a Settings, vendor: &'a Vendor) -> impl Iterator<Item = (usize, usize, &'a Clause)> {
+    (0..)
+        .zip(&vendor.authorities)
+        .filter(|(_, authority)| authority.binds_in(&settings.scope))
+        .flat_map(|(a, authority)| (0..).zip(&authority.clauses).map(move |(c, clause)| (a, c, clause)))
+}
+
+/// A sinkhole, wherever one is configured, for vendors whose file lets the answer lead nowhere: the connection that it
+/// draws names the real client behind a forwarder.
+fn answer(settings: &Settings, vendor: Option<&Vendor>) -> BlockAnswer {
+    match vendor.and_then(|vendor| vendor.answer).unwrap_or(settings.block.answer) {
+        BlockAnswer::Null if vendor.is_some() && settings.sinkhole.is_some() => BlockAnswer::Sinkhole,
+        BlockAnswer::Sinkhole if !settings.sinkhole.is_some() => BlockAnswer::Null,
+        answer => answer,
+    }
+}
+
+/// The whole option: code, length, INFO-CODE, text.
+fn ede(rules: &RuleSet, class: &Class, vendor: Option<&Vendor>, why: &Why) -> Box<[u8]> {
+    let authority = match why {
+        Why::Authority { authority, .. } => vendor.and_then(|vendor| vendor.authorities.get(*authority)),
+        _ => None,
+    };
+    let (code, mut text) = match (authority, vendor) {
+        (Some(authority), Some(vendor)) => {
+            (EDE_CENSORED, format!("{} {}: {} {}", vendor.id, class.purpose, authority.id, authority.citation))
+        }
+        (None, Some(vendor)) => (EDE_BLOCKED, format!("{} {}: operator's policy", vendor.id, class.purpose)),
+        (_, None) => {
+            let list = rules.list(class.list).map_or("list", |list| &list.id);
+            (EDE_BLOCKED, format!("list {list}: operator's policy"))
+        }
+    };
+    let mut end = text.len().min(EDE_TEXT_OCTETS_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    let length = u16::try_from(text.len() + 2).unwrap_or(u16::MAX);
+    [&EDE_OPTION.to_be_bytes()[..], &length.to_be_bytes(), &code.to_be_bytes(), text.as_bytes()].concat().into()
+}
+
+/// Hashes of all names above a name that is not blocked, needed only if some answer is NXDOMAIN at all.
+fn open_below(rules: &RuleSet, staged: &[Staged], exceptions: &Exceptions) -> HashSet<u64> {
+    let mut above = HashSet::new();
+    if !staged.iter().any(|staged| staged.stage == Stage::Block && staged.answer == BlockAnswer::Nxdomain) {
+        return above;
+    }
+    let blocks = |ClassId(class): ClassId| staged.get(usize::from(class)).is_some_and(|s| s.stage == Stage::Block);
+    let open = rules.names.rules().iter().filter(|rule| !blocks(rule.class)).map(|rule| rules.names.pattern(rule));
+    for name in open.chain(exceptions.names()) {
+        let mut at = name.parent();
+        // Once a name is in, so are all names above it.
+        while let Some(parent) = at.filter(|&parent| !parent.is_root() && above.insert(rules.names.hash(parent))) {
+            at = parent.parent();
+        }
+    }
+    above
+}
+
+/// The next moment at which some stage may differ.
+fn next_change(rules: &RuleSet, settings: &Settings, at: Wall) -> Option<Wall> {
+    let clauses = rules
+        .vendors()
+        .iter()
+        .flat_map(|vendor| binding(settings, vendor))
+        .flat_map(|(_, _, clause)| [Some(clause.from), clause.until]);
+    let expiries = rules.classes().map(|(_, class)| class.expires);
+    let lists = rules.lists().iter().map(|list| list.expires);
+    let exceptions = settings.exceptions.iter().map(|exception| exception.until);
+    clauses.chain(expiries).chain(lists).chain(exceptions).flatten().filter(|change| *change > at).min()
+}
+
+/// The same rules and settings have the same id wherever and whenever they are compiled.
+fn durable_id(rules: &RuleSet, settings: &Settings) -> PolicyId {
+    let mut hash = Sha256::new();
+    for list in rules.lists() {
+        let stage = list.stage.map_or("", Stage::as_str);
+        hash.update(format!("{}\0{}\0{stage}\0{:?}\n", list.id, list.revision, list.expires));
+    }
+    // Settings hold vectors and plain values only, so that their debug form is the same for the same settings.
+    hash.update(format!("{settings:?}"));
+    let mut id = [0; 16];
+    id.iter_mut().zip(hash.finalize()).for_each(|(into, octet)| *into = octet);
+    PolicyId(id)
+}
