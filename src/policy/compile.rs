@@ -86,5 +86,5 @@ fn range_limit(range: &vendor::Range) -> Option<Limit> {
 
 /// Midnight UTC.
 fn start_of(day: Date) -> Wall {
-    day.to_zoned(TimeZone::UTC).map_or(Wall::MAX, |zoned| zoned.timestamp())
+    TimeZone::UTC.to_timestamp(day.into()).unwrap_or(Wall::MAX)
 }

@@ -1,7 +1,8 @@
 //! The decision in words: which rule or exception, under which authority or setting, and what else matched.
 
 use super::decide::Candidate;
-use super::{Authority, Class, Policy, RuleId, Subject, Verdict, Why};
+use super::list::vendor::Authority;
+use super::{Class, Policy, RuleId, Subject, Verdict, Why};
 use crate::base::model::{Decision, RuleFacts, Stage};
 use std::net::IpAddr;
 
@@ -44,7 +45,7 @@ impl Policy {
             verdict,
             rule: chosen.and_then(|c| self.rules.facts(c.rule)),
             reason: self.reason(&verdict, chosen),
-            authority: authority.map(|authority| authority.id.clone()),
+            authority: authority.map(|authority| authority.id.to_string()),
             citation: authority.map(|authority| authority.citation.clone()),
             others: self.others(subject, verdict.rule),
         }
@@ -56,7 +57,7 @@ impl Policy {
         let vendor = class.vendor.as_ref().and_then(|id| self.rules.vendor(id));
         match why {
             Why::Authority { authority, clause } => {
-                let Some(authority) = vendor.and_then(|vendor| vendor.authorities.get(*authority)) else {
+                let Some(authority) = vendor.and_then(|vendor| vendor.file.authorities.get(*authority)) else {
                     return "an authority forbids it".to_owned();
                 };
                 let from = authority.clauses.get(*clause).map_or_else(String::new, |clause| clause.from.to_string());
@@ -72,6 +73,7 @@ impl Policy {
                 "no clause in force forbids it and [policy] stages does not name it, so it is observed".to_owned()
             }
             Why::Limited(limit) => limit.reason().to_owned(),
+            Why::Paused => "enforcement is paused, so it is observed only".to_owned(),
             Why::Expired(since) => format!("its evidence is too old to block on since {since}, so it is observed only"),
         }
     }
@@ -91,7 +93,7 @@ impl Policy {
     fn authority(&self, chosen: &Candidate<'_>) -> Option<&Authority> {
         let Why::Authority { authority, .. } = &chosen.staged.why else { return None };
         let vendor = self.rules.class(chosen.class)?.vendor.as_ref()?;
-        self.rules.vendor(vendor)?.authorities.get(*authority)
+        self.rules.vendor(vendor)?.file.authorities.get(*authority)
     }
 
     fn candidate(&self, rule: RuleId) -> Option<Candidate<'_>> {

@@ -9,8 +9,7 @@
 //! that begins makes a new [`Policy`] over the same [`RuleSet`] ([`Policy::restage`]), which costs one pass over the classes
 //! of rules, not over the rules.
 
-mod authority;
-
+mod compile;
 mod decide;
 mod exception;
 mod explain;
@@ -18,16 +17,16 @@ mod hit;
 mod index;
 pub mod list;
 mod rules;
+mod scope;
 mod settings;
 mod stage;
-
-pub use authority::{Authority, AuthorityKind, Clause, Scope};
 
 pub use decide::{Subject, Verdict};
 pub use exception::{Exception, ExceptionId};
 pub use explain::{Explanation, Reason};
 pub use hit::Hit;
-pub use rules::{Class, ClassId, Limit, List, ListId, RuleId, RuleSet, RuleSetBuilder, Vendor};
+pub use rules::{Class, ClassId, Limit, List, ListId, RuleId, RuleSet, RuleSetBuilder, TooMany, Vendor};
+pub use scope::Scope;
 pub use settings::{BlockSettings, Settings, Sinkhole, StageSetting};
 pub use stage::{Staged, Why};
 

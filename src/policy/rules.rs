@@ -1,9 +1,9 @@
 //! What the lists say: lists, classes of rules, rules, and the indexes that find them. Built once, then read only.
 
-use super::Authority;
 use super::index::{AddressIndex, NameIndex};
+use super::list::vendor::VendorFile;
 use crate::base::model::limits::{CLASSES_MAX, RULES_MAX};
-use crate::base::model::{BlockAnswer, Purpose, RuleFacts, Stage, Wall};
+use crate::base::model::{Purpose, RuleFacts, Stage, Wall};
 use crate::base::name::{Match, Pattern};
 use ipnet::IpNet;
 use std::collections::HashMap;
@@ -92,22 +92,14 @@ pub struct Class {
     pub expires: Option<Wall>,
 }
 
-/// A vendor or bundle, for staging and for show.
+/// A vendor or bundle: what its file says, and how much of it became rules.
 #[derive(Clone, Debug)]
 pub struct Vendor {
-    /// `kaspersky`.
-    pub id: Arc<str>,
-    /// `AO Kaspersky Lab`.
-    pub name: String,
-    /// Whether it is a bundle without a single vendor.
-    pub bundle: bool,
-    /// The answer that its file wants for blocks.
-    pub answer: Option<BlockAnswer>,
-    /// Acts that ban it or speak of it.
-    pub authorities: Vec<Authority>,
-    /// Rules that names, ranges and unverified entries make: for show.
+    /// The file.
+    pub file: Arc<VendorFile>,
+    /// Rules on names.
     pub names: usize,
-    /// Ranges that became rules.
+    /// Rules on addresses.
     pub ranges: usize,
     /// Entries that stay off because nobody could verify them.
     pub unverified: usize,
@@ -198,7 +190,7 @@ impl RuleSet {
     /// A vendor or bundle by id.
     #[must_use]
     pub fn vendor(&self, id: &str) -> Option<&Vendor> {
-        self.vendors.iter().find(|vendor| &*vendor.id == id)
+        self.vendors.iter().find(|vendor| &*vendor.file.id == id)
     }
 
     /// The class of a rule.
@@ -337,7 +329,7 @@ impl RuleSetBuilder {
     #[must_use]
     pub fn finish(mut self) -> RuleSet {
         self.names.shrink();
-        self.vendors.sort_by(|a, b| a.id.cmp(&b.id));
+        self.vendors.sort_by(|a, b| a.file.id.cmp(&b.file.id));
         let addresses = AddressIndex::new((0_u32..).zip(&self.ranges).map(|(at, rule)| (rule.net, at)));
         RuleSet {
             lists: self.lists,

@@ -20,6 +20,8 @@ pub struct Settings {
     pub block: BlockSettings,
     /// Where the sinkhole is, if there is one.
     pub sinkhole: Sinkhole,
+    /// `false` while enforcement is paused: what would be blocked is observed.
+    pub enforce: bool,
 }
 
 impl Default for Settings {
@@ -31,6 +33,7 @@ impl Default for Settings {
             exceptions: Vec::new(),
             block: BlockSettings::default(),
             sinkhole: Sinkhole::default(),
+            enforce: true,
         }
     }
 }

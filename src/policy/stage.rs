@@ -1,8 +1,9 @@
 //! Stages: what is wanted for each class of rules at a date, and why. The only place where dates and authorities count.
 
 use super::exception::Exceptions;
+use super::list::vendor::Clause;
 use super::rules::{Class, ClassId, RuleSet, Vendor};
-use super::{Clause, Policy, Settings};
+use super::{Policy, Settings};
 use crate::base::model::{BlockAnswer, PolicyId, Stage, Wall};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
@@ -50,6 +51,8 @@ pub enum Why {
     Limited(super::Limit),
     /// Blocking is wanted, but the evidence is too old.
     Expired(Wall),
+    /// Blocking is wanted, but enforcement is paused.
+    Paused,
 }
 
 /// Puts rules under settings as of a moment.
@@ -69,6 +72,7 @@ fn stage(rules: &RuleSet, settings: &Settings, class: &Class, at: Wall) -> Stage
     let (stage, why) = match (wanted, class.limit, class.expires) {
         (Stage::Block, Some(limit), _) => (Stage::Observe, Why::Limited(limit)),
         (Stage::Block, None, Some(expires)) if expires <= at => (Stage::Observe, Why::Expired(expires)),
+        (Stage::Block, ..) if !settings.enforce => (Stage::Observe, Why::Paused),
         _ => (wanted, why),
     };
     let answer = answer(settings, vendor);
@@ -85,7 +89,7 @@ fn wanted(rules: &RuleSet, settings: &Settings, class: &Class, vendor: Option<&V
     let Some(vendor) = vendor else { return (Stage::Observe, Why::Default) };
     let own = (0..)
         .zip(&settings.stages)
-        .filter_map(|(i, setting)| Some((setting.closeness(&vendor.id, class.purpose)?, i, setting.stage)))
+        .filter_map(|(i, setting)| Some((setting.closeness(&vendor.file.id, class.purpose)?, i, setting.stage)))
         .max_by_key(|(closeness, i, _)| (*closeness, *i));
     if let Some((_, i, stage)) = own {
         return (stage, Why::Setting(i));
@@ -106,15 +110,15 @@ fn clause_in_force(settings: &Settings, vendor: &Vendor, class: &Class, at: Wall
 /// The clauses that bind within the configured scope.
 fn binding<'a>(settings: &'a Settings, vendor: &'a Vendor) -> impl Iterator<Item = (usize, usize, &'a Clause)> {
     (0..)
-        .zip(&vendor.authorities)
-        .filter(|(_, authority)| authority.binds_in(&settings.scope))
+        .zip(&vendor.file.authorities)
+        .filter(|(_, authority)| settings.scope.is_bound_by(authority))
         .flat_map(|(a, authority)| (0..).zip(&authority.clauses).map(move |(c, clause)| (a, c, clause)))
 }
 
 /// A sinkhole, wherever one is configured, for vendors whose file lets the answer lead nowhere: the connection that it
 /// draws names the real client behind a forwarder.
 fn answer(settings: &Settings, vendor: Option<&Vendor>) -> BlockAnswer {
-    match vendor.and_then(|vendor| vendor.answer).unwrap_or(settings.block.answer) {
+    match vendor.and_then(|vendor| vendor.file.answer).unwrap_or(settings.block.answer) {
         BlockAnswer::Null if vendor.is_some() && settings.sinkhole.is_some() => BlockAnswer::Sinkhole,
         BlockAnswer::Sinkhole if !settings.sinkhole.is_some() => BlockAnswer::Null,
         answer => answer,
@@ -124,14 +128,14 @@ fn answer(settings: &Settings, vendor: Option<&Vendor>) -> BlockAnswer {
 /// The whole option: code, length, INFO-CODE, text.
 fn ede(rules: &RuleSet, class: &Class, vendor: Option<&Vendor>, why: &Why) -> Box<[u8]> {
     let authority = match why {
-        Why::Authority { authority, .. } => vendor.and_then(|vendor| vendor.authorities.get(*authority)),
+        Why::Authority { authority, .. } => vendor.and_then(|vendor| vendor.file.authorities.get(*authority)),
         _ => None,
     };
     let (code, mut text) = match (authority, vendor) {
         (Some(authority), Some(vendor)) => {
-            (EDE_CENSORED, format!("{} {}: {} {}", vendor.id, class.purpose, authority.id, authority.citation))
+            (EDE_CENSORED, format!("{} {}: {} {}", vendor.file.id, class.purpose, authority.id, authority.citation))
         }
-        (None, Some(vendor)) => (EDE_BLOCKED, format!("{} {}: operator's policy", vendor.id, class.purpose)),
+        (None, Some(vendor)) => (EDE_BLOCKED, format!("{} {}: operator's policy", vendor.file.id, class.purpose)),
         (_, None) => {
             let list = rules.list(class.list).map_or("list", |list| &list.id);
             (EDE_BLOCKED, format!("list {list}: operator's policy"))

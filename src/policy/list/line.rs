@@ -97,8 +97,7 @@ pub(super) fn each(
     loop {
         raw.clear();
         let limit = LINE_OCTETS_MAX as u64 + 1;
-        let got = read
-            .by_ref()
+        let got = (&mut *read)
             .take(limit)
             .read_until(b'\n', &mut raw)
             .map_err(|error| Refusal::Io { file: file.to_owned(), error })?;

@@ -27,7 +27,8 @@ pub fn read(
             return Ok(());
         };
         if too_wide(net) {
-            let why = format!("{net} is wider than /{V4_PREFIX_MIN} (/{V6_PREFIX_MIN} for IPv6) and would cut off others");
+            let why =
+                format!("{net} is wider than /{V4_PREFIX_MIN} (/{V6_PREFIX_MIN} for IPv6) and would cut off others");
             return Err(Refusal::At { file: file.to_owned(), line: number, why });
         }
         rule(net, number).map_err(|why| Refusal::TooMany { file: file.to_owned(), why })?;

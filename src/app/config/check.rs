@@ -1,0 +1,314 @@
+//! From the file to what the engines take; everything that is wrong is collected, each with its line.
+
+use super::file::{self, File, Servers};
+use super::load::line_of;
+use super::{ConfigError, Source};
+use crate::base::model::{BlockAnswer, PurposeSelector, Stage, Wall};
+use crate::base::name::Name;
+use crate::policy::list::Format;
+use crate::policy::{BlockSettings, Exception, Scope, Settings, Sinkhole, StageSetting};
+use ipnet::IpNet;
+use jiff::tz::TimeZone;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use toml::Spanned;
+
+/// Workers for one address; more would only share out the same cores.
+const WORKERS_MAX: usize = 256;
+/// Mebibytes that the answer cache may take.
+const CACHE_MIB_MAX: usize = 65_536;
+
+/// A config that can be run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it came from.
+    pub source: Source,
+    /// The file as written, defaults filled in; what `config show` prints.
+    pub file: File,
+    /// Addresses that we answer on.
+    pub listen: Vec<SocketAddr>,
+    /// Networks that may ask.
+    pub allow: Vec<IpNet>,
+    /// UDP workers for each address.
+    pub workers: usize,
+    /// Octets of the answer cache.
+    pub cache_octets: usize,
+    /// Who answers what is not blocked.
+    pub upstreams: Upstreams,
+    /// What is wanted.
+    pub settings: Settings,
+    /// A folder of vendor files instead of the embedded ones.
+    pub vendors: Option<PathBuf>,
+    /// Further lists, in order.
+    pub blocklists: Vec<Blocklist>,
+    /// The folder of ledger and control socket.
+    pub store: PathBuf,
+    /// Days that the ledger keeps a row.
+    pub keep_days: u32,
+    /// Least severe level that is logged.
+    pub log_level: String,
+    /// Whether logs are JSON.
+    pub log_json: bool,
+}
+
+/// Who answers what is not blocked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upstreams {
+    /// The servers of `/etc/resolv.conf`.
+    System,
+    /// These, in the order of preference.
+    Servers(Vec<SocketAddr>),
+}
+
+/// A list of the operator's.
+#[derive(Clone, Debug)]
+pub struct Blocklist {
+    /// What reports call it.
+    pub id: String,
+    /// The file.
+    pub path: PathBuf,
+    /// How it is written.
+    pub format: Format,
+    /// What is wanted for it.
+    pub stage: Stage,
+}
+
+/// The text with its name, and what was found wrong with it.
+struct Problems<'a> {
+    file: String,
+    text: &'a str,
+    all: Vec<String>,
+}
+
+impl Problems<'_> {
+    fn push<T>(&mut self, at: &Spanned<T>, sentence: &str) {
+        let line = line_of(self.text, at.span().start);
+        self.all.push(format!("{}:{line}: {sentence}", self.file));
+    }
+
+    /// Parses a value with the type's own words for what is wrong.
+    fn parse<T: FromStr>(&mut self, at: &Spanned<String>, key: &str, form: &str) -> Option<T>
+    where
+        T::Err: std::fmt::Display,
+    {
+        match at.get_ref().parse() {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.push(at, &format!("{key} = {:?}: {why}; {form}", at.get_ref()));
+                None
+            }
+        }
+    }
+
+    fn parse_all<T: FromStr>(&mut self, all: &[Spanned<String>], key: &str, form: &str) -> Vec<T>
+    where
+        T::Err: std::fmt::Display,
+    {
+        all.iter().filter_map(|at| self.parse(at, key, form)).collect()
+    }
+
+    fn bound<T: PartialOrd + Copy + std::fmt::Display>(&mut self, at: &Spanned<T>, key: &str, least: T, most: T) -> T {
+        let value = *at.get_ref();
+        if value < least || value > most {
+            self.push(at, &format!("{key} = {value} is out of bounds; it must be {least} to {most}"));
+        }
+        value
+    }
+}
+
+/// Checks a file.
+///
+/// # Errors
+/// Everything that is wrong, each with its line.
+pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> Result<Config, ConfigError> {
+    let mut problems = Problems { file: source.to_string(), text, all: Vec::new() };
+    let p = &mut problems;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = p.bound(&file.dns.workers, "workers", 0, WORKERS_MAX);
+    let config = Config {
+        source: source.clone(),
+        file: file.clone(),
+        listen: p.parse_all(&file.dns.listen, "listen", "write \"address:port\", as \"127.0.0.1:5300\""),
+        allow: p.parse_all(&file.dns.allow, "allow", "write a network, as \"192.168.0.0/16\""),
+        workers: if workers == 0 { cores } else { workers },
+        cache_octets: p.bound(&file.dns.cache_mib, "cache_mib", 1, CACHE_MIB_MAX) << 20,
+        upstreams: upstreams(p, &file.upstream),
+        settings: settings(p, file),
+        vendors: file.policy.vendors.as_ref().map(|path| base.join(path.get_ref())),
+        blocklists: blocklists(p, &file.blocklist, base),
+        store: base.join(&file.store.path),
+        keep_days: p.bound(&file.ledger.keep_days, "keep_days", 1, 36_500),
+        log_level: one_of(p, &file.log.level, "level", &["error", "warn", "info", "debug", "trace"]),
+        log_json: one_of(p, &file.log.format, "format", &["text", "json"]) == "json",
+    };
+    if config.listen.is_empty() && problems.all.is_empty() {
+        problems.all.push(format!("{}: [dns] listen is empty, so nobody could ask; name an address", problems.file));
+    }
+    if problems.all.is_empty() { Ok(config) } else { Err(ConfigError(problems.all)) }
+}
+
+fn one_of(p: &mut Problems<'_>, at: &Spanned<String>, key: &str, words: &[&str]) -> String {
+    if !words.contains(&at.get_ref().as_str()) {
+        p.push(at, &format!("{key} = {:?} is not one of {}", at.get_ref(), words.join(", ")));
+    }
+    at.get_ref().clone()
+}
+
+fn upstreams(p: &mut Problems<'_>, upstream: &file::Upstream) -> Upstreams {
+    let at = &upstream.servers;
+    let texts = match at.get_ref() {
+        Servers::One(word) if word == "system" => return Upstreams::System,
+        Servers::One(word) => std::slice::from_ref(word),
+        Servers::Many(words) if words.len() == 1 && words.iter().all(|word| word == "system") => {
+            return Upstreams::System;
+        }
+        Servers::Many(words) => words,
+    };
+    let mut servers = Vec::new();
+    for text in texts {
+        // A bare address means port 53, as in resolv.conf.
+        match text.parse::<SocketAddr>().or_else(|_| text.parse::<IpAddr>().map(|address| (address, 53).into())) {
+            Ok(server) => servers.push(server),
+            Err(_) => {
+                p.push(at, &format!("servers: {text:?} is no \"address:port\"; write \"192.0.2.1:53\", or \"system\""));
+            }
+        }
+    }
+    if texts.is_empty() {
+        p.push(at, "servers is empty, so nothing could be resolved; name a server, or \"system\"");
+    }
+    Upstreams::Servers(servers)
+}
+
+fn settings(p: &mut Problems<'_>, file: &File) -> Settings {
+    let word = |at: &Spanned<String>| at.get_ref().to_ascii_lowercase();
+    Settings {
+        scope: Scope {
+            jurisdictions: file.policy.jurisdictions.iter().map(word).collect(),
+            binds: file.policy.scope.iter().map(word).collect(),
+        },
+        stages: file.policy.stages.iter().filter_map(|(key, value)| stage(p, key, value)).collect(),
+        exceptions: file.exception.iter().filter_map(|at| exception(p, at)).collect(),
+        block: BlockSettings {
+            answer: p.parse(&file.block.answer, "answer", "see [block] in the template").unwrap_or(BlockAnswer::Null),
+            ttl: p.bound(&file.block.ttl, "ttl", 0, 86_400),
+        },
+        sinkhole: sinkhole(p, &file.sinkhole),
+        enforce: true,
+    }
+}
+
+fn stage(p: &mut Problems<'_>, key: &Spanned<String>, value: &Spanned<String>) -> Option<StageSetting> {
+    let (vendor, part) = match key.get_ref().split_once(':') {
+        Some((vendor, part)) => (vendor, Some(part)),
+        None => (key.get_ref().as_str(), None),
+    };
+    let part = match part.map(PurposeSelector::from_str).transpose() {
+        Ok(part) => part,
+        Err(why) => {
+            p.push(key, &format!("stages: {why}"));
+            return None;
+        }
+    };
+    let stage = p.parse(value, key.get_ref(), "write \"off\", \"observe\" or \"block\"")?;
+    Some(StageSetting { vendor: vendor.to_owned(), part, stage })
+}
+
+fn exception(p: &mut Problems<'_>, at: &file::Exception) -> Option<Exception> {
+    let name = match &at.name {
+        None => None,
+        Some(text) => match Name::parse_host(text.get_ref()) {
+            Ok(name) => Some(name),
+            Err(why) => {
+                p.push(text, &format!("name = {:?}: {why}", text.get_ref()));
+                return None;
+            }
+        },
+    };
+    let net = match &at.address {
+        None => None,
+        Some(text) => Some(network(p, text, "address")?),
+    };
+    if name.is_none() && net.is_none() {
+        p.push(&at.reason, "an [[exception]] needs a name or an address");
+    }
+    for (key, text) in [("reason", &at.reason), ("approver", &at.approver)] {
+        if text.get_ref().trim().is_empty() {
+            p.push(text, &format!("{key} is empty; say it, so that the exception can be judged later"));
+        }
+    }
+    Some(Exception {
+        name,
+        net,
+        clients: at.clients.iter().filter_map(|text| network(p, text, "clients")).collect(),
+        reason: at.reason.get_ref().clone(),
+        approver: at.approver.get_ref().clone(),
+        until: at.until.as_ref().and_then(|text| moment(p, text)),
+    })
+}
+
+fn network(p: &mut Problems<'_>, at: &Spanned<String>, key: &str) -> Option<IpNet> {
+    let net = crate::policy::list::parse_range(at.get_ref());
+    if net.is_none() {
+        p.push(at, &format!("{key} = {:?} is no address or network; write \"192.0.2.0/24\"", at.get_ref()));
+    }
+    net
+}
+
+fn moment(p: &mut Problems<'_>, at: &Spanned<String>) -> Option<Wall> {
+    let moment = parse_moment(at.get_ref());
+    if moment.is_none() {
+        p.push(
+            at,
+            &format!(
+                "until = {:?} is no date; write \"2027-01-01\" (UTC) or a full time with its offset",
+                at.get_ref()
+            ),
+        );
+    }
+    moment
+}
+
+/// Reads a moment: a full RFC 3339 time, or a day, which means its first moment in UTC. Seconds may be left out.
+#[must_use]
+pub fn parse_moment(text: &str) -> Option<Wall> {
+    let day = || TimeZone::UTC.to_timestamp(text.parse::<jiff::civil::Date>().ok()?.into()).ok();
+    // A plain date-time would be read as a date with its time dropped; only a time with an offset is a moment.
+    if text.len() > "2027-01-01".len() { text.parse().ok() } else { day() }
+}
+
+fn sinkhole(p: &mut Problems<'_>, at: &file::Sinkhole) -> Sinkhole {
+    let mut sinkhole = Sinkhole::default();
+    for text in &at.address {
+        let twice = match p.parse(text, "address", "write an IP address") {
+            Some(IpAddr::V4(v4)) => sinkhole.v4.replace(v4).is_some(),
+            Some(IpAddr::V6(v6)) => sinkhole.v6.replace(v6).is_some(),
+            None => false,
+        };
+        if twice {
+            p.push(text, "[sinkhole] address takes one IPv4 and one IPv6 address at most");
+        }
+    }
+    sinkhole
+}
+
+fn blocklists(p: &mut Problems<'_>, lists: &[file::Blocklist], base: &Path) -> Vec<Blocklist> {
+    let mut made: Vec<Blocklist> = Vec::new();
+    for list in lists {
+        let id = list.id.get_ref();
+        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_' || c == '.';
+        if id.is_empty() || !id.chars().all(good) {
+            p.push(&list.id, &format!("id = {id:?}: write lower-case letters, digits, '-', '_' and '.'"));
+        }
+        if made.iter().any(|other| other.id == *id) {
+            p.push(&list.id, &format!("id = {id:?} is taken by a [[blocklist]] above"));
+        }
+        let format = p.parse(&list.format, "format", "leave it out to tell it by content");
+        let stage = p.parse(&list.stage, "stage", "leave it out for \"block\"");
+        if let (Some(format), Some(stage)) = (format, stage) {
+            made.push(Blocklist { id: id.clone(), path: base.join(list.path.get_ref()), format, stage });
+        }
+    }
+    made
+}

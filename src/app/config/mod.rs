@@ -1,0 +1,20 @@
+//! The config: one TOML file, `version = 1`; unknown keys are refused with their line and a suggestion.
+//!
+//! | module | what |
+//! |---|---|
+//! | `file` | the file as it is written; every key with its default |
+//! | `load` | finding and reading it, errors with file and line |
+//! | `check` | from the file to what the engines take: settings, addresses, lists |
+//! | `template` | the commented file that documents every key |
+//!
+//! Relative paths in a config file are relative to the folder of that file.
+
+mod check;
+mod file;
+mod load;
+mod template;
+
+pub use check::{Blocklist, Config, Upstreams};
+pub use file::{File, VERSION};
+pub use load::{ConfigError, DEFAULT_PATH, Source, load, parse};
+pub use template::TEMPLATE;

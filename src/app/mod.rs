@@ -1,0 +1,3 @@
+//! Assembly: the one place where engines meet drivers.
+
+pub mod config;
