@@ -71,3 +71,46 @@ impl Cache {
         }
     }
 }
+use crate::base::model::{Now, Wall};
+use crate::policy::{Hit, Policy};
+use std::net::IpAddr;
+pub mod front {
+    use super::*;
+    pub struct Ask<'a> {
+        pub client: IpAddr,
+        pub transport: Transport,
+        pub message: &'a [u8],
+    }
+    pub enum Outcome {
+        Answered { len: usize, hit: Option<Hit> },
+        Miss(Miss),
+        Drop(DropReason),
+    }
+    pub struct Miss {
+        pub key: CacheKey,
+        pub hit: Option<Hit>,
+    }
+    pub enum DropReason {
+        X,
+    }
+    pub fn answer(_: Now, _: &Policy, _: &Cache, _: &Ask<'_>, _: &mut [u8]) -> Outcome {
+        Outcome::Drop(DropReason::X)
+    }
+    pub fn answer_from(_: Now, _: &Policy, _: &StoredAnswer, _: &Ask<'_>, _: &mut [u8]) -> Outcome {
+        Outcome::Drop(DropReason::X)
+    }
+    pub fn fail(_: &Ask<'_>, _: Failure, _: &mut [u8]) -> usize {
+        0
+    }
+}
+pub struct Folder;
+pub struct Batch;
+impl Folder {
+    pub fn new(_: usize) -> Self {
+        Self
+    }
+    pub fn record(&mut self, _: Wall, _: &Arc<Policy>, _: IpAddr, _: &Hit) {}
+    pub fn flush(&mut self) -> Vec<Batch> {
+        Vec::new()
+    }
+}

@@ -6,6 +6,7 @@
 //! | [`clock`] | the two clocks |
 //! | [`socket`] | the one opener of sockets, with errors in words |
 //! | [`mmsg`] | datagrams in batches, with the address they were sent to |
+//! | [`plane`] | what every thread of the data plane shares |
 //! | [`reply`] | the way back to a client, from whichever thread has its answer |
 //! | [`limits`] | how many descriptors the process may hold |
 
@@ -15,5 +16,6 @@ mod address;
 pub mod clock;
 pub mod limits;
 pub mod mmsg;
+pub mod plane;
 pub mod reply;
 pub mod socket;

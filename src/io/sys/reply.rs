@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::mmsg::{self, LocalAddress};
 
 /// Where the answer to a miss goes. Held by the question while it is in flight.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum ReplyPath {
     /// Through the listener's own socket, from the address that was asked.
     Udp {
@@ -19,17 +19,20 @@ pub enum ReplyPath {
         /// The address of ours that it asked.
         local: Option<LocalAddress>,
     },
-    /// To the task that holds the client's connection; its queue is as long as the questions that it lets wait.
-    Stream(mpsc::Sender<Box<[u8]>>),
+    /// To the task that holds the client's connection: a place in its queue, taken when the query was read.
+    Stream(mpsc::OwnedPermit<Box<[u8]>>),
 }
 
 impl ReplyPath {
     /// Sends an answer without waiting; `false` when it could not be sent and is gone.
     #[must_use]
-    pub fn send(&self, message: &[u8]) -> bool {
+    pub fn send(self, message: &[u8]) -> bool {
         match self {
-            Self::Udp { socket, peer, local } => mmsg::send_one(socket, *peer, *local, message).is_ok(),
-            Self::Stream(queue) => queue.try_send(message.into()).is_ok(),
+            Self::Udp { socket, peer, local } => mmsg::send_one(&socket, peer, local, message).is_ok(),
+            Self::Stream(place) => {
+                place.send(message.into());
+                true
+            }
         }
     }
 }
