@@ -7,20 +7,21 @@ use std::time::Duration;
 
 use interdict::base::model::Mono;
 use interdict::base::name::Name;
+use interdict::base::wire::dns::Rcode;
 use interdict::engine::resolver::core::{
     BACK_OFF_MIN, Bounds, Core, CoreSettings, Counters, ExchangeFailure, ExchangeId, QUESTION_TIME, SERVERS_MAX,
     Transmit, Waiter,
 };
 use interdict::engine::resolver::{AnswerLimits, Cache, CacheKey, Failure, Transport};
 
-const NOERROR: u8 = 0;
-const FORMERR: u8 = 1;
-const SERVFAIL: u8 = 2;
-const NXDOMAIN: u8 = 3;
-const REFUSED: u8 = 5;
+const NOERROR: Rcode = Rcode::NOERROR;
+const FORMERR: Rcode = Rcode::FORMERR;
+const SERVFAIL: Rcode = Rcode::SERVFAIL;
+const NXDOMAIN: Rcode = Rcode::NXDOMAIN;
+const REFUSED: Rcode = Rcode::REFUSED;
 
 /// What a waiter got: its token, and the RCODE or why there is none.
-type Got = (u64, Result<u8, Failure>);
+type Got = (u64, Result<Rcode, Failure>);
 
 /// A core, its clock, and what has come out of it.
 struct Scenario {
@@ -74,7 +75,7 @@ impl Scenario {
         sent.remove(0)
     }
 
-    fn respond(&mut self, to: &Transmit, rcode: u8) {
+    fn respond(&mut self, to: &Transmit, rcode: Rcode) {
         self.deliver(to, &response(&to.message, rcode));
     }
 
@@ -134,10 +135,10 @@ fn question_end(query: &[u8]) -> usize {
 }
 
 /// The response to `query`: with an A record if NOERROR, else with the question alone.
-fn response(query: &[u8], rcode: u8) -> Vec<u8> {
+fn response(query: &[u8], rcode: Rcode) -> Vec<u8> {
     let mut out = query[..question_end(query)].to_vec();
     out[2] |= 0x80;
-    out[3] = 0x80 | (out[3] & 0x10) | rcode;
+    out[3] = 0x80 | (out[3] & 0x10) | u8::try_from(rcode.low()).unwrap();
     out[11] = 0;
     if rcode == NOERROR {
         out[7] = 1;

@@ -1,5 +1,6 @@
-//! Drivers: they move bytes between the world and the engines. No driver knows another; `sys` lies below them all.
+//! Drivers: sockets, files, kernel, threads. They know engines; engines do not know them, and they do not know each other.
 
+pub mod control;
 pub mod listen;
 pub mod sys;
 pub mod upstream;

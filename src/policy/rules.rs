@@ -283,6 +283,13 @@ impl RuleSetBuilder {
         Ok(ListId(id))
     }
 
+    /// Sets a list's revision, which is known only when all of it has been read.
+    pub fn set_revision(&mut self, list: ListId, revision: &str) {
+        if let Some(list) = self.lists.get_mut(usize::from(list.0)) {
+            list.revision = revision.into();
+        }
+    }
+
     /// Adds a vendor or bundle.
     pub fn vendor(&mut self, vendor: Vendor) {
         self.vendors.push(vendor);

@@ -23,6 +23,7 @@ use crate::io::sys::clock;
 use crate::io::sys::mmsg::RECEIVE_OCTETS;
 use crate::io::sys::plane::{FLUSH_INTERVAL, Missed, Recorder};
 use crate::io::sys::reply::ReplyPath;
+use crate::policy::Hit;
 
 /// Connections at one listener.
 pub const CONNECTIONS_MAX: usize = 1_024;
@@ -163,17 +164,21 @@ impl Streams {
             let reply: Box<[u8]> = out.get(..len).unwrap_or_default().into();
             (outcome, reply)
         });
+        let record = |hit: Option<Hit>| {
+            if let Some(hit) = hit {
+                let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+                recorder.record(now, &policy, client, &hit);
+            }
+        };
         match outcome {
             Outcome::Answered { hit, .. } => {
                 plane.counters.answered.increment();
                 place.send(reply);
-                if let Some(hit) = hit {
-                    let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
-                    recorder.record(now, &policy, client, &hit);
-                }
+                record(hit);
                 true
             }
             Outcome::Miss(miss) => {
+                record(miss.hit);
                 let token = ReplyPath::Stream(place);
                 let waiter = Waiter { client, transport: Transport::Tcp, message: message.into(), token };
                 if self.listening.misses.try_send(Missed { key: miss.key, waiter }).is_err() {

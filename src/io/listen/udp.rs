@@ -140,6 +140,9 @@ impl Turn<'_> {
                 }
             }
             Outcome::Miss(miss) => {
+                if let Some(hit) = &miss.hit {
+                    recorder.record(self.now, self.policy, client, hit);
+                }
                 let token =
                     ReplyPath::Udp { socket: Arc::clone(self.socket), peer: datagram.peer, local: datagram.local };
                 let waiter = Waiter { client, transport: Transport::Udp, message: datagram.octets.into(), token };

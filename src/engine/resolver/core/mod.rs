@@ -35,6 +35,7 @@ use self::server::{ServerIndex, Servers};
 use self::wire::{Head, Match, Query};
 use super::{AnswerLimits, Cache, CacheKey, Failure, StoredAnswer, Transport};
 use crate::base::model::Mono;
+use crate::base::wire::dns::Rcode;
 
 /// Questions in flight.
 pub const QUESTIONS_MAX: usize = 2_048;
@@ -54,11 +55,8 @@ pub const TRY_TIMES: [Duration; 3] =
 /// What a try over TCP gets: a handshake more than UDP.
 pub const TRY_TIME_TCP: Duration = Duration::from_secs(2);
 
-const RCODE_NOERROR: u8 = 0;
-const RCODE_FORMERR: u8 = 1;
-const RCODE_NXDOMAIN: u8 = 3;
 /// A DNAME substitution that grew too long (RFC 6672 §2.2): an answer like any other.
-const RCODE_YXDOMAIN: u8 = 6;
+const YXDOMAIN: Rcode = Rcode(6);
 
 /// What the state machine is made from.
 #[derive(Clone, Debug)]
@@ -360,7 +358,7 @@ impl<T> Core<T> {
 
     /// Judges a matching response.
     fn read_response(&self, now: Mono, exchange: &Exchange, head: Head, message: &[u8]) -> Next {
-        if head.rcode == RCODE_FORMERR && exchange.edns {
+        if head.rcode == Rcode::FORMERR && exchange.edns {
             return Next::Again { transport: exchange.transport, edns: false };
         }
         if head.truncated {
@@ -377,7 +375,7 @@ impl<T> Core<T> {
         };
         let stored = Arc::new(stored);
         match head.rcode {
-            RCODE_NOERROR | RCODE_NXDOMAIN | RCODE_YXDOMAIN => Next::Answer(stored),
+            Rcode::NOERROR | Rcode::NXDOMAIN | YXDOMAIN => Next::Answer(stored),
             _ => Next::Keep(stored),
         }
     }

@@ -3,16 +3,11 @@
 //! A query is built here octet by octet, so the question of a genuine response is octet-equal to ours but for letter case:
 //! no name in a response is parsed before that comparison has passed.
 
+use crate::base::wire::dns::{HEADER_OCTETS, Rcode, rtype};
 use crate::engine::resolver::{CacheKey, Transport};
 
-/// Octets of the DNS header (RFC 1035 §4.1.1).
-const HEADER_OCTETS: usize = 12;
 /// UDP payload size that we offer upstream (DNS flag day 2020).
 const EDNS_PAYLOAD: u16 = 1_232;
-/// The type number of OPT (RFC 6891 §6.1.1).
-const TYPE_OPT: u16 = 41;
-/// RCODE 1 (RFC 1035 §4.1.1).
-const RCODE_FORMERR: u8 = 1;
 
 /// What a query is built from.
 pub(super) struct Query<'a> {
@@ -38,7 +33,7 @@ impl Query<'_> {
         if self.edns {
             let dnssec_ok = if self.key.dnssec_ok() { 0x80 } else { 0 };
             out.push(0);
-            out.extend_from_slice(&TYPE_OPT.to_be_bytes());
+            out.extend_from_slice(&rtype::OPT.to_be_bytes());
             out.extend_from_slice(&EDNS_PAYLOAD.to_be_bytes());
             out.extend_from_slice(&[0, 0, dnssec_ok, 0, 0, 0]);
         }
@@ -61,7 +56,7 @@ pub(super) enum Match {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Head {
     /// The four header bits of the RCODE.
-    pub(super) rcode: u8,
+    pub(super) rcode: Rcode,
     /// TC: the answer did not fit.
     pub(super) truncated: bool,
 }
@@ -77,11 +72,11 @@ pub(super) fn match_response(key: &CacheKey, id: u16, message: &[u8]) -> Match {
         return Match::Stray;
     }
     let same_id = [id_high, id_low] == id.to_be_bytes();
-    let head = Head { rcode: flags_low & 0x0f, truncated: flags_high & 0x02 != 0 };
+    let head = Head { rcode: Rcode(u16::from(flags_low & 0x0f)), truncated: flags_high & 0x02 != 0 };
     match (u16::from_be_bytes([qd_high, qd_low]), same_id) {
         (1, true) if is_question(key, body) => Match::Response(head),
         (1, false) if is_question(key, body) => Match::NearMiss,
-        (0, true) if body.is_empty() && head.rcode == RCODE_FORMERR => Match::Response(head),
+        (0, true) if body.is_empty() && head.rcode == Rcode::FORMERR => Match::Response(head),
         _ => Match::Stray,
     }
 }
