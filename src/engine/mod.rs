@@ -1,0 +1,3 @@
+//! Pure state machines and folds: time and bytes are arguments, decisions come out.
+
+pub mod resolver;
