@@ -2,12 +2,14 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`core`] | misses: one state machine for what is asked upstream |
 //! | [`front`] | from a query to a reply, a miss or silence; allocates nothing |
 //! | [`cache`] | upstream answers, shared by all workers, bounded in octets |
 //! | [`stored`] | an upstream answer in the form in which it is kept and served |
 
 mod block;
 pub mod cache;
+pub mod core;
 pub mod front;
 mod judge;
 pub mod stored;
