@@ -1,3 +1,4 @@
 //! Assembly: the one place where engines meet drivers.
 
 pub mod config;
+pub mod lists;

@@ -1,3 +1,4 @@
-//! Pure state machines and folds: time is an argument, bytes and records go in and come out, nothing is opened.
+//! Pure state machines and folds: time and bytes are arguments, decisions come out.
 
 pub mod ledger;
+pub mod resolver;

@@ -1,3 +1,7 @@
-//! Drivers: what moves bytes between the engines and the world.
+//! Drivers: sockets, files, kernel, threads. They know engines; engines do not know them, and they do not know each other.
 
+pub mod control;
+pub mod listen;
 pub mod store;
+pub mod sys;
+pub mod upstream;

@@ -157,6 +157,11 @@ impl RuleSet {
         (0..=u16::MAX).map(ClassId).zip(&self.classes)
     }
 
+    /// Names the class of every rule, once a rule.
+    pub fn count_by_class(&self, mut each: impl FnMut(ClassId)) {
+        self.names.rules().iter().map(|rule| rule.class).chain(self.ranges.iter().map(|rule| rule.class)).for_each(&mut each);
+    }
+
     /// How many rules there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -281,6 +286,13 @@ impl RuleSetBuilder {
         let id = u16::try_from(self.lists.len()).map_err(|_| TooMany::Classes)?;
         self.lists.push(list);
         Ok(ListId(id))
+    }
+
+    /// Sets a list's revision, which is known only when all of it has been read.
+    pub fn set_revision(&mut self, list: ListId, revision: &str) {
+        if let Some(list) = self.lists.get_mut(usize::from(list.0)) {
+            list.revision = revision.into();
+        }
     }
 
     /// Adds a vendor or bundle.

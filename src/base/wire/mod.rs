@@ -1,0 +1,11 @@
+//! Checked views over untrusted bytes. Nothing in this room indexes, panics or loops without a bound that is named.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`Reader`] | a cursor whose every step is checked |
+//! | [`dns`] | DNS messages: a view of a query, a view of an answer, writers of both kinds of reply |
+
+pub mod dns;
+mod reader;
+
+pub use reader::{Reader, Short};

@@ -1,0 +1,83 @@
+//! The answers that blocked names get, right for every type.
+//!
+//! | answer | A | AAAA | ANY | every other type |
+//! |---|---|---|---|---|
+//! | `null` | `0.0.0.0` | `::` | both | NODATA |
+//! | `sinkhole` | its IPv4 address, else NODATA | its IPv6 address, else NODATA | both | NODATA |
+//! | `nxdomain` | NXDOMAIN, where that is true for everything below the name too (RFC 8020); else NODATA | ← | ← | ← |
+//! | `nodata` | NODATA | ← | ← | ← |
+//! | `refused` | REFUSED | ← | ← | ← |
+//!
+//! NXDOMAIN and NODATA carry an SOA, owned by the name asked for, so that they are cached as long as positive answers
+//! (RFC 2308 §3). A client that sent an OPT gets one, with the reason as an extended error (RFC 8914).
+
+use crate::base::model::BlockAnswer;
+use crate::base::wire::dns::{Head, QueryView, Rcode, Reply, rtype};
+use crate::policy::{Policy, Verdict};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// The SOA's server: a name that cannot exist (RFC 6761 §6.4) and says where the answer comes from.
+const SOA_SERVER: &[u8] = b"\x07blocked\x09interdict\x07invalid\0";
+/// The SOA's contact.
+const SOA_CONTACT: &[u8] = b"\x06nobody\x07invalid\0";
+
+/// What was blocked: the name asked for, or something that an answer led to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Blocked {
+    /// The rule speaks of the name asked for.
+    Name,
+    /// The rule speaks of what the name led to; about the name itself nothing may be denied but this type.
+    Target,
+}
+
+/// Writes the answer to a blocked query, at most `limit` octets long; `None` where not even the question fits.
+pub(super) fn answer(
+    policy: &Policy,
+    verdict: &Verdict,
+    what: Blocked,
+    query: &QueryView<'_>,
+    limit: usize,
+    out: &mut [u8],
+) -> Option<usize> {
+    let mut reply = Reply::new(out, limit, &Head::from(query))?;
+    let (v4, v6) = match verdict.answer {
+        BlockAnswer::Null => (Some(Ipv4Addr::UNSPECIFIED), Some(Ipv6Addr::UNSPECIFIED)),
+        BlockAnswer::Sinkhole => (policy.sinkhole().v4, policy.sinkhole().v6),
+        BlockAnswer::Nxdomain | BlockAnswer::Nodata | BlockAnswer::Refused => (None, None),
+    };
+    let rcode = match verdict.answer {
+        BlockAnswer::Refused => Rcode::REFUSED,
+        BlockAnswer::Nxdomain if what == Blocked::Name && policy.answers_nxdomain(verdict, query.name()) => {
+            Rcode::NXDOMAIN
+        }
+        _ => Rcode::NOERROR,
+    };
+    let wants = |rtype| query.qtype() == rtype || query.qtype() == rtype::ANY;
+    let v4 = v4.filter(|_| wants(rtype::A));
+    let v6 = v6.filter(|_| wants(rtype::AAAA));
+    let fits = write(&mut reply, policy, rcode, (v4, v6));
+    if fits.is_none() {
+        reply.truncate();
+    }
+    Some(reply.finish(rcode, policy.ede(verdict).unwrap_or_default()))
+}
+
+fn write(
+    reply: &mut Reply<'_>,
+    policy: &Policy,
+    rcode: Rcode,
+    (v4, v6): (Option<Ipv4Addr>, Option<Ipv6Addr>),
+) -> Option<()> {
+    let ttl = policy.block_ttl();
+    if let Some(v4) = v4 {
+        reply.answer(rtype::A, ttl, &v4.octets())?;
+    }
+    if let Some(v6) = v6 {
+        reply.answer(rtype::AAAA, ttl, &v6.octets())?;
+    }
+    if v4.is_none() && v6.is_none() && rcode != Rcode::REFUSED {
+        let [.., a, b, c, d] = policy.epoch().to_be_bytes();
+        reply.soa(SOA_SERVER, SOA_CONTACT, u32::from_be_bytes([a, b, c, d]), ttl)?;
+    }
+    Some(())
+}

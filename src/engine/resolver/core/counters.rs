@@ -1,0 +1,90 @@
+//! What the resolver counts; read by `status` and `/metrics`, never reset.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One monotonic count, shared by threads.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Counts one.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Counts `more`.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// The resolver's counters: one instance a daemon, shared by its workers, streams and the upstream driver.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $name: Counter,)+
+        }
+
+        impl Counters {
+            /// Every counter with its name, in the order of their declaration.
+            #[must_use]
+            pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.get()),)+]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Messages received from clients, those refused included.
+    queries,
+    /// Answers sent, blocked ones and failures included.
+    answered,
+    /// Answers that were a block.
+    blocked,
+    /// Questions that neither the policy nor the cache answered.
+    misses,
+    /// Questions that joined one that was in flight already.
+    joined,
+    /// Dropped: the client is not in the allowed prefixes.
+    dropped_acl,
+    /// Dropped: no DNS query, or one that deserves silence.
+    dropped_malformed,
+    /// Dropped: the queue towards the upstream driver was full.
+    dropped_queue,
+    /// Dropped: the answer could not be sent.
+    dropped_send,
+    /// Hits that the ledger's queue had no room for.
+    dropped_hits,
+    /// Questions refused because a bound of the core was reached.
+    overloaded,
+    /// Connections refused because a bound was reached.
+    dropped_connections,
+    /// Queries sent upstream, each transmit counted.
+    upstream_sent,
+    /// Tries that got no response in time.
+    upstream_timeouts,
+    /// Tries that broke down: connection refused, unreachable, closed.
+    upstream_errors,
+    /// Responses after their try had timed out but still in time for the question.
+    upstream_late,
+    /// Responses that could not be read as an answer to the question.
+    upstream_invalid,
+    /// Truncated responses, asked again over TCP.
+    upstream_truncated,
+    /// Messages on an exchange that were not the response to its query.
+    spoof_ignored,
+    /// Of these, the ones that differed in the id only; the exchange went on over TCP.
+    spoof_near_misses,
+    /// Questions that ended without an answer.
+    failures,
+    /// Workers and tasks restarted after a panic.
+    worker_restarts,
+}

@@ -1,0 +1,354 @@
+//! An upstream answer in the form in which it is kept and served.
+//!
+//! Of what upstream sent, only what answers the question stays: in the answer section the records of the question's name and of
+//! the names that its CNAMEs and DNAMEs lead to; in the authority section the SOA of a negative answer and, where the client
+//! wants DNSSEC, signatures and proofs. Everything else — the additional section, glue, name servers, OPT, records of other
+//! names — is neither kept nor served. Names are compressed anew, so nothing that was left out is pointed to.
+//!
+//! Where a service binding carries an ECH configuration, a second form without it is kept: which of the two a client gets is the
+//! policy's to say, and policies change while answers stay.
+
+use super::cache::CacheKey;
+use crate::base::model::Mono;
+use crate::base::model::limits::CHAIN_LINKS_MAX;
+use crate::base::name::NameBuf;
+use crate::base::wire::dns::{
+    AnswerFault, AnswerView, ComposeError, Composer, Flags, HEADER_OCTETS, Head, QueryView, Rcode, Record, Reply,
+    Section, class, rtype,
+};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bounds of stored answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AnswerLimits {
+    /// Records of all sections of an upstream response.
+    pub records_max: u16,
+    /// Seconds that an answer is kept at most.
+    pub ttl_max: u32,
+    /// Seconds that absence is believed at most (RFC 2308 §5).
+    pub negative_ttl_max: u32,
+    /// Seconds that an upstream's SERVFAIL is kept (RFC 9520).
+    pub failure_ttl: u32,
+}
+
+impl Default for AnswerLimits {
+    fn default() -> Self {
+        Self { records_max: 256, ttl_max: 86_400, negative_ttl_max: 3_600, failure_ttl: 5 }
+    }
+}
+
+/// Why an upstream response is of no use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Malformed(#[from] AnswerFault),
+    /// It answers another question.
+    #[error("the response answers another question")]
+    Question,
+    /// It was cut short; to be asked again over TCP.
+    #[error("the response was cut short")]
+    Truncated,
+    /// It has a response code that only its OPT spells, which speaks of our query and not of the name.
+    #[error("the response has the extended code {0}")]
+    ExtendedRcode(Rcode),
+    /// It has more records than are taken.
+    #[error("the response has {0} records")]
+    TooManyRecords(usize),
+    /// Its aliases lead further than is followed.
+    #[error("the response leads through more than {CHAIN_LINKS_MAX} aliases")]
+    Chain,
+    /// What is left of it cannot be written.
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+}
+
+/// An upstream answer, ready to be judged and served.
+#[derive(Debug)]
+pub struct StoredAnswer {
+    form: Form,
+    /// The same without ECH configurations, where there is one.
+    bare: Option<Form>,
+    /// Where the records start: as far into every reply to the same question.
+    records_at: usize,
+    arrived: Mono,
+    ttl: u32,
+    rcode: Rcode,
+    authentic: bool,
+    /// The epoch under which nothing in it was listed; 0 is none.
+    clean: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Form {
+    octets: Box<[u8]>,
+    ttls_at: Box<[u16]>,
+}
+
+impl StoredAnswer {
+    /// Reads an upstream response to the question of `key`.
+    ///
+    /// # Errors
+    /// It cannot be used; upstream is to be asked again, or another one.
+    pub fn from_upstream(
+        now: Mono,
+        key: &CacheKey,
+        message: &[u8],
+        limits: &AnswerLimits,
+    ) -> Result<Self, AnswerError> {
+        let view = AnswerView::parse(message)?;
+        if view.name() != key.name() || view.qtype() != key.qtype() || view.qclass() != key.qclass() {
+            return Err(AnswerError::Question);
+        }
+        let header = view.header();
+        if header.flags.has(Flags::TRUNCATED) {
+            return Err(AnswerError::Truncated);
+        }
+        let count = [header.answers, header.authorities, header.additionals].map(usize::from).iter().sum();
+        if count > usize::from(limits.records_max) {
+            return Err(AnswerError::TooManyRecords(count));
+        }
+        let records = view.records().collect::<Result<Vec<_>, _>>()?;
+        let rcode = response_code(header.flags, &records)?;
+        let (kept, ttl) = keep(key, rcode, &records, limits)?;
+        let flags = header.flags.keep(Flags::AUTHENTIC);
+        let form = compose(view.question(), rcode, flags, &kept, false)?;
+        let hides =
+            |(record, _): &(&Record<'_>, u32)| record.svcb().is_ok_and(|svcb| svcb.is_some_and(|s| s.has_ech()));
+        let bare = kept.iter().any(hides).then(|| compose(view.question(), rcode, 0, &kept, true)).transpose()?;
+        Ok(Self {
+            form,
+            bare,
+            records_at: view.records_at(),
+            arrived: now,
+            ttl,
+            rcode,
+            authentic: flags != 0,
+            clean: AtomicU64::new(0),
+        })
+    }
+
+    /// Seconds from its arrival that it may be served from the cache; 0 is not at all.
+    #[must_use]
+    pub const fn ttl(&self) -> u32 {
+        self.ttl
+    }
+
+    /// The response code.
+    #[must_use]
+    pub const fn rcode(&self) -> Rcode {
+        self.rcode
+    }
+
+    /// Octets that it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let forms = [Some(&self.form), self.bare.as_ref()];
+        let held = |form: &Form| form.octets.len() + size_of_val(&*form.ttls_at);
+        size_of::<Self>() + forms.into_iter().flatten().map(held).sum::<usize>()
+    }
+
+    /// Whether it has not expired.
+    #[must_use]
+    pub const fn is_fresh(&self, now: Mono) -> bool {
+        now.since(self.arrived).as_secs() < self.ttl as u64
+    }
+
+    /// The stored message.
+    #[must_use]
+    pub const fn octets(&self) -> &[u8] {
+        &self.form.octets
+    }
+
+    /// Whether nothing in it was listed under this epoch, for any client.
+    pub(super) fn is_clean(&self, epoch: u64) -> bool {
+        self.clean.load(Ordering::Relaxed) == epoch
+    }
+
+    /// Notes that nothing in it is listed under this epoch, for any client.
+    pub(super) fn mark_clean(&self, epoch: u64) {
+        self.clean.store(epoch, Ordering::Relaxed);
+    }
+
+    /// Writes it as the reply to a query of the same question, at most `limit` octets long; `None` where not even the question
+    /// fits. `listed` leaves ECH configurations out.
+    pub(super) fn write(
+        &self,
+        now: Mono,
+        query: &QueryView<'_>,
+        listed: bool,
+        limit: usize,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let bare = self.bare.as_ref().filter(|_| listed);
+        let form = bare.unwrap_or(&self.form);
+        let mut reply = Reply::new(out, limit, &Head::from(query))?;
+        if self.authentic && bare.is_none() && query.wants_authentic() {
+            reply.set_authentic();
+        }
+        let records = form.octets.get(self.records_at..)?;
+        let same_place = query.question().len() + HEADER_OCTETS == self.records_at;
+        let counts = AnswerView::parse(&form.octets).ok()?;
+        match reply.sections(counts.header(), records).filter(|_| same_place) {
+            Some(written) => {
+                let age = u32::try_from(now.since(self.arrived).as_secs()).unwrap_or(u32::MAX);
+                form.ttls_at.iter().for_each(|&at| grow_old(written, usize::from(at) - self.records_at, age));
+            }
+            None => reply.truncate(),
+        }
+        Some(reply.finish(self.rcode, &[]))
+    }
+}
+
+/// Takes `age` seconds off the time to live at `at`.
+fn grow_old(octets: &mut [u8], at: usize, age: u32) {
+    if let Some(ttl) = octets.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *ttl = u32::from_be_bytes(*ttl).saturating_sub(age).to_be_bytes();
+    }
+}
+
+/// The response code, if the header alone spells it.
+fn response_code(flags: Flags, records: &[Record<'_>]) -> Result<Rcode, AnswerError> {
+    let opt = records.iter().find(|record| record.section == Section::Additional && record.rtype == rtype::OPT);
+    let high = opt.map_or(0, |opt| opt.ttl >> 24);
+    let low = flags.rcode();
+    if high == 0 {
+        return Ok(low);
+    }
+    Err(AnswerError::ExtendedRcode(Rcode(u16::try_from(high << 4).unwrap_or_default() | low.0)))
+}
+
+/// The names that an answer leads through, the question's first.
+fn chain(key: &CacheKey, records: &[Record<'_>]) -> Result<Vec<NameBuf>, AnswerError> {
+    let mut names = vec![NameBuf::from(key.name())];
+    if matches!(key.qtype(), rtype::CNAME | rtype::ANY) {
+        return Ok(names);
+    }
+    while let Some(next) = step(names.last(), records)? {
+        if names.iter().any(|name| name.as_ref() == next.as_ref()) {
+            break;
+        }
+        if names.len() > CHAIN_LINKS_MAX {
+            return Err(AnswerError::Chain);
+        }
+        names.push(next);
+    }
+    Ok(names)
+}
+
+/// Where the records lead from a name: by its CNAME, else by a DNAME above it.
+fn step(from: Option<&NameBuf>, records: &[Record<'_>]) -> Result<Option<NameBuf>, AnswerError> {
+    let Some(from) = from.map(NameBuf::as_ref) else { return Ok(None) };
+    let mut by_dname = None;
+    for record in records.iter().filter(|record| record.section == Section::Answer && record.class == class::IN) {
+        let Some(target) = record.target()? else { continue };
+        let owner = record.owner().map_err(AnswerFault::from)?;
+        if record.rtype == rtype::CNAME && owner.as_ref() == from {
+            return Ok(Some(target));
+        }
+        if record.rtype == rtype::DNAME && owner.as_ref() != from && from.is_at_or_below(owner.as_ref()) {
+            let kept = from.label_count() - owner.as_ref().label_count();
+            let mut name = NameBuf::new();
+            let labels = from.labels().take(kept).chain(target.as_ref().labels());
+            // A name that grows too long leads nowhere (RFC 6672 §2.2).
+            by_dname = labels.map(|label| name.push_label(label)).all(|pushed| pushed.is_ok()).then_some(name);
+        }
+    }
+    Ok(by_dname)
+}
+
+/// The records to keep, each with the time to live to keep it with, and the answer's own.
+type Kept<'r, 'a> = (Vec<(&'r Record<'a>, u32)>, u32);
+
+fn keep<'r, 'a>(
+    key: &CacheKey,
+    rcode: Rcode,
+    records: &'r [Record<'a>],
+    limits: &AnswerLimits,
+) -> Result<Kept<'r, 'a>, AnswerError> {
+    if rcode == Rcode::SERVFAIL {
+        return Ok((Vec::new(), limits.failure_ttl));
+    }
+    let chain = chain(key, records)?;
+    let mut kept = Vec::new();
+    let mut answered = false;
+    let mut absent = None;
+    for record in records {
+        let owner = record.owner().map_err(AnswerFault::from)?;
+        let stays = match record.section {
+            Section::Answer => answers(key, &chain, record, &owner)?,
+            Section::Authority if record.rtype == rtype::SOA => {
+                let above = chain.last().is_some_and(|last| last.as_ref().is_at_or_below(owner.as_ref()));
+                !answered && absent.is_none() && above && record.class == class::IN
+            }
+            Section::Authority => key.dnssec_ok() && proves(record)?,
+            Section::Additional => false,
+        };
+        if !stays {
+            continue;
+        }
+        record.check()?;
+        // A time to live with the highest bit set means 0 (RFC 2181 §8).
+        let mut ttl = if record.ttl > u32::MAX / 2 { 0 } else { record.ttl.min(limits.ttl_max) };
+        answered |= record.section == Section::Answer
+            && (record.rtype == key.qtype() || key.qtype() == rtype::ANY)
+            && rcode == Rcode::NOERROR;
+        if let Some(minimum) = record.soa_minimum()?.filter(|_| record.section == Section::Authority) {
+            ttl = ttl.min(minimum).min(limits.negative_ttl_max);
+            absent = Some(ttl);
+        }
+        kept.push((record, ttl));
+    }
+    let negative = matches!(rcode, Rcode::NOERROR | Rcode::NXDOMAIN).then_some(absent).flatten();
+    let all = kept.iter().map(|&(_, ttl)| ttl).min();
+    let ttl = if answered || negative.is_some() { all.unwrap_or_default() } else { 0 };
+    Ok((kept, ttl))
+}
+
+/// Whether a record of the answer section belongs to the answer.
+fn answers(key: &CacheKey, chain: &[NameBuf], record: &Record<'_>, owner: &NameBuf) -> Result<bool, AnswerError> {
+    let of_chain = chain.iter().any(|name| name.as_ref() == owner.as_ref());
+    let above_chain = chain.iter().any(|name| name.as_ref().is_at_or_below(owner.as_ref()));
+    let (rtype, signature) = match record.signed_type()? {
+        Some(signed) if key.qtype() != rtype::RRSIG => (signed, true),
+        _ => (record.rtype, false),
+    };
+    let asked = rtype == key.qtype() || key.qtype() == rtype::ANY;
+    let fits = match rtype {
+        rtype::DNAME => above_chain && (asked || !of_chain),
+        rtype::CNAME => of_chain,
+        _ => of_chain && asked,
+    };
+    let wanted = !signature || key.dnssec_ok() || key.qtype() == rtype::ANY;
+    Ok(record.class == class::IN && fits && wanted)
+}
+
+/// Whether a record of the authority section is part of a DNSSEC proof of absence.
+fn proves(record: &Record<'_>) -> Result<bool, AnswerError> {
+    let rtype = record.signed_type()?.unwrap_or(record.rtype);
+    let signature = record.rtype == rtype::RRSIG;
+    Ok(matches!(rtype, rtype::NSEC | rtype::NSEC3) || (signature && rtype == rtype::SOA))
+}
+
+/// Writes the kept records; `bare` without ECH configurations, and without what signs or demands them.
+fn compose(
+    question: &[u8],
+    rcode: Rcode,
+    flags: u16,
+    kept: &[(&Record<'_>, u32)],
+    bare: bool,
+) -> Result<Form, AnswerError> {
+    let mut composer = Composer::new(question);
+    for &(record, ttl) in kept {
+        let svcb = if bare { record.svcb()? } else { None };
+        let signs_svcb = bare && matches!(record.signed_type()?, Some(rtype::SVCB | rtype::HTTPS));
+        match svcb {
+            Some(svcb) if svcb.demands_ech() => {}
+            Some(svcb) if svcb.has_ech() => composer.record_with(record, ttl, &svcb.without_ech())?,
+            _ if signs_svcb => {}
+            _ => composer.record(record, ttl)?,
+        }
+    }
+    let (octets, ttls_at) = composer.finish(rcode, flags);
+    Ok(Form { octets: octets.into(), ttls_at: ttls_at.into() })
+}

@@ -1,0 +1,78 @@
+//! The control socket: `<store.path>/control.sock`, one JSON object a line in each direction, versioned.
+//!
+//! ```text
+//! → {"v":1,"command":"reload"}
+//! ← {"v":1,"ok":true,"data":{"epoch":7}}      or     {"v":1,"ok":false,"error":"list.txt:3: …"}
+//! ```
+//! The folder is private to the daemon's user, and so is the socket. A request is answered before the next is read.
+
+mod client;
+mod server;
+
+pub use client::{ControlError, ask};
+pub use server::{Handler, Server};
+
+use serde::{Deserialize, Serialize};
+
+/// The version of this language.
+pub const VERSION: u32 = 1;
+/// The socket's name in the store's folder.
+pub const SOCKET_NAME: &str = "control.sock";
+/// Octets of the longest line.
+pub const LINE_OCTETS_MAX: usize = 1 << 20;
+
+/// What a client may want.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Command {
+    /// How it goes: counters, policy, alarms.
+    Status,
+    /// Read config and lists again; answers when the new policy is in force, or says why it is not.
+    Reload,
+    /// Stop enforcing for a time.
+    Pause {
+        /// Seconds; 0 ends a pause at once.
+        seconds: u64,
+        /// Why; recorded.
+        reason: String,
+    },
+}
+
+/// A line to the daemon.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// [`VERSION`].
+    pub v: u32,
+    /// What is wanted.
+    #[serde(flatten)]
+    pub command: Command,
+}
+
+/// A line from the daemon.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Response {
+    /// [`VERSION`].
+    pub v: u32,
+    /// Whether it was done.
+    pub ok: bool,
+    /// What it came to.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub data: serde_json::Value,
+    /// Why it was not done, one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Response {
+    /// It was done.
+    #[must_use]
+    pub const fn done(data: serde_json::Value) -> Self {
+        Self { v: VERSION, ok: true, data, error: None }
+    }
+
+    /// It was not done.
+    #[must_use]
+    pub const fn refused(why: String) -> Self {
+        Self { v: VERSION, ok: false, data: serde_json::Value::Null, error: Some(why) }
+    }
+}

@@ -1,0 +1,21 @@
+//! What the operating system is asked for directly. The only unsafe code of the project is here, each block with its reason;
+//! what other drivers share lies here too, so that they need not know each other.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`clock`] | the two clocks |
+//! | [`socket`] | the one opener of sockets, with errors in words |
+//! | [`mmsg`] | datagrams in batches, with the address they were sent to |
+//! | [`plane`] | what every thread of the data plane shares |
+//! | [`reply`] | the way back to a client, from whichever thread has its answer |
+//! | [`limits`] | how many descriptors the process may hold |
+
+#![allow(unsafe_code, reason = "the one room for system calls that no safe wrapper offers")]
+
+mod address;
+pub mod clock;
+pub mod limits;
+pub mod mmsg;
+pub mod plane;
+pub mod reply;
+pub mod socket;

@@ -1,0 +1,185 @@
+//! The one opener of sockets: what is bound how, and what to do when it cannot be.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Receive buffer asked of the kernel for a UDP listener; it gives what `net.core.rmem_max` allows.
+const RECEIVE_BUFFER_OCTETS: usize = 4 << 20;
+/// How long a worker waits for a datagram before it looks up: for shutdown, and to flush what it counted.
+pub const RECEIVE_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long a worker lets a full send buffer hold it up before answers are dropped.
+const SEND_TIMEOUT: Duration = Duration::from_millis(100);
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: i32 = 1_024;
+/// How often a port is sought that is free for UDP and TCP both, where the kernel chooses it.
+const EPHEMERAL_TRIES_MAX: usize = 16;
+
+/// Why a listener cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// EADDRINUSE.
+    #[error(
+        "{0}: address already in use: another DNS server is running there; stop it (`ss -lnup` shows it), or give another address or port in [dns] listen"
+    )]
+    InUse(SocketAddr),
+    /// EACCES.
+    #[error(
+        "{0}: permission denied: ports below 1024 need CAP_NET_BIND_SERVICE; run as a service that has it, or give a higher port in [dns] listen"
+    )]
+    Denied(SocketAddr),
+    /// EADDRNOTAVAIL.
+    #[error("{0}: no interface of this machine has that address; correct [dns] listen")]
+    NotOurs(SocketAddr),
+    /// Anything else.
+    #[error("{0}: cannot listen: {1}")]
+    Other(SocketAddr, io::Error),
+}
+
+impl ListenError {
+    fn new(address: SocketAddr, error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse(address),
+            io::ErrorKind::PermissionDenied => Self::Denied(address),
+            io::ErrorKind::AddrNotAvailable => Self::NotOurs(address),
+            _ => Self::Other(address, error),
+        }
+    }
+}
+
+/// The sockets of one listen address.
+#[derive(Debug)]
+pub struct Listeners {
+    /// The address, with the port that was chosen where 0 was asked for.
+    pub address: SocketAddr,
+    /// One blocking UDP socket a worker, all on the same port.
+    pub udp: Vec<UdpSocket>,
+    /// The TCP listener, non-blocking.
+    pub tcp: TcpListener,
+}
+
+/// Opens `workers` UDP sockets and a TCP listener at `address`.
+///
+/// # Errors
+/// A sentence with the address, the reason, and what to do.
+pub fn listen(address: SocketAddr, workers: usize) -> Result<Listeners, ListenError> {
+    let tries = if address.port() == 0 { EPHEMERAL_TRIES_MAX } else { 1 };
+    let mut result = open(address, workers);
+    for _ in 1..tries {
+        if !matches!(result, Err(ListenError::InUse(_))) {
+            break;
+        }
+        result = open(address, workers);
+    }
+    result
+}
+
+fn open(address: SocketAddr, workers: usize) -> Result<Listeners, ListenError> {
+    // With SO_REUSEPORT a second daemon of the same user would be let in beside the first and get half of the queries:
+    // the port must be free before it is shared among our own workers.
+    udp_socket(address, false).map_err(|error| ListenError::new(address, error))?;
+    let mut udp = Vec::with_capacity(workers);
+    let mut bound = address;
+    for _ in 0..workers.max(1) {
+        let socket = udp_socket(bound, true).map_err(|error| ListenError::new(bound, error))?;
+        bound = socket.local_addr().map_err(|error| ListenError::new(bound, error))?;
+        udp.push(socket);
+    }
+    let tcp = tcp_listener(bound).map_err(|error| ListenError::new(bound, error))?;
+    Ok(Listeners { address: bound, udp, tcp })
+}
+
+fn udp_socket(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_reuse_port(shared)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    want_packet_info(&socket, address)?;
+    // As much as the kernel allows is good enough.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_OCTETS);
+    socket.set_read_timeout(Some(RECEIVE_TIMEOUT))?;
+    socket.set_write_timeout(Some(SEND_TIMEOUT))?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn tcp_listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // So that a restart need not wait for connections of the last run.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A UDP socket for one upstream exchange: a source port of the kernel's choice, deaf to everybody but `server`, non-blocking.
+///
+/// # Errors
+/// The kernel's: no descriptors or ports left, or no route to `server`.
+pub fn upstream_udp(server: SocketAddr) -> io::Result<UdpSocket> {
+    let any = match server {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(server)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Asks the kernel to say which of our addresses each datagram was sent to.
+fn want_packet_info(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    let (level, option) = match address {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+    };
+    let on: libc::c_int = 1;
+    // SAFETY: the option takes an int; `on` is one, live for the length of the call, and its size is given.
+    let result = unsafe {
+        let size = size_of::<libc::c_int>() as libc::socklen_t;
+        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), size)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_share_a_port_that_nobody_else_gets() {
+        let first = listen("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        assert_eq!(first.udp.len(), 3);
+        assert!(first.udp.iter().all(|socket| socket.local_addr().unwrap() == first.address));
+        assert_eq!(first.tcp.local_addr().unwrap(), first.address);
+        let error = listen(first.address, 1).unwrap_err();
+        assert!(matches!(error, ListenError::InUse(address) if address == first.address));
+        assert!(error.to_string().starts_with(&format!("{}: address already in use", first.address)));
+    }
+
+    #[test]
+    fn a_foreign_address_is_named() {
+        let error = listen("192.0.2.1:5300".parse().unwrap(), 1).unwrap_err();
+        assert!(matches!(error, ListenError::NotOurs(_)), "{error}");
+    }
+
+    #[test]
+    fn an_upstream_socket_hears_its_server_only() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = upstream_udp(server.local_addr().unwrap()).unwrap();
+        stranger.send_to(b"spoof", socket.local_addr().unwrap()).unwrap();
+        server.send_to(b"answer", socket.local_addr().unwrap()).unwrap();
+        socket.set_nonblocking(false).unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(socket.recv(&mut buffer).unwrap(), 6);
+    }
+}

@@ -1,0 +1,103 @@
+//! One query and its response. A task each; the driver ends it when nobody waits any more.
+
+use std::io;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::mpsc;
+
+use crate::engine::resolver::Transport;
+use crate::engine::resolver::core::{ExchangeFailure, ExchangeId, Transmit};
+use crate::io::sys::socket;
+
+/// Octets of the longest UDP response that is read; we offer servers less, and one that sends more is cut and unreadable.
+const RECEIVE_OCTETS: usize = 4_096;
+
+/// What a task tells the driver.
+pub(super) enum Event {
+    /// A message arrived; whether it is the response is the state machine's to say.
+    Message(ExchangeId, Box<[u8]>),
+    /// Nothing more will arrive.
+    Failed(ExchangeId, ExchangeFailure),
+}
+
+/// Sends a query and reports what arrives, until it is stopped or there can be no more.
+pub(super) async fn exchange(transmit: Transmit, events: mpsc::Sender<Event>) {
+    let id = transmit.exchange;
+    let result = match transmit.transport {
+        Transport::Udp => over_udp(&transmit, &events).await,
+        Transport::Tcp => over_tcp(&transmit, &events).await,
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, server = %transmit.server, "an upstream exchange broke down");
+        // The driver is gone when this fails.
+        let _ = events.send(Event::Failed(id, meaning(&error))).await;
+    }
+}
+
+/// A fresh source port per query: what a spoofer has to guess beside the id (RFC 5452 §9.2).
+async fn over_udp(transmit: &Transmit, events: &mpsc::Sender<Event>) -> io::Result<()> {
+    let socket = UdpSocket::from_std(socket::upstream_udp(transmit.server)?)?;
+    socket.send(&transmit.message).await?;
+    let mut buffer = [0; RECEIVE_OCTETS];
+    loop {
+        let len = socket.recv(&mut buffer).await?;
+        let message = buffer.get(..len).unwrap_or_default();
+        if events.send(Event::Message(transmit.exchange, message.into())).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// One connection per query; the first message is the response or there is none.
+async fn over_tcp(transmit: &Transmit, events: &mpsc::Sender<Event>) -> io::Result<()> {
+    let mut stream = TcpStream::connect(transmit.server).await?;
+    // Saves a round trip at most.
+    let _ = stream.set_nodelay(true);
+    let len = u16::try_from(transmit.message.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut framed = Vec::with_capacity(2 + transmit.message.len());
+    framed.extend_from_slice(&len.to_be_bytes());
+    framed.extend_from_slice(&transmit.message);
+    stream.write_all(&framed).await?;
+    let len = stream.read_u16().await?;
+    let mut message = vec![0; usize::from(len)];
+    stream.read_exact(&mut message).await?;
+    let _ = events.send(Event::Message(transmit.exchange, message.into())).await;
+    // Had the state machine taken it, this task would be stopped now; a stray message leaves nothing to wait for.
+    Err(io::ErrorKind::UnexpectedEof.into())
+}
+
+/// What an error says about the server.
+fn meaning(error: &io::Error) -> ExchangeFailure {
+    match error.kind() {
+        io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::PermissionDenied
+        | io::ErrorKind::NetworkDown => ExchangeFailure::Unreachable,
+        io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory => {
+            ExchangeFailure::Local
+        }
+        _ => match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::EAGAIN) => ExchangeFailure::Local,
+            _ => ExchangeFailure::Refused,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_our_own_fault_is_not_held_against_the_server() {
+        for (number, expected) in [
+            (libc::EMFILE, ExchangeFailure::Local),
+            (libc::ENOBUFS, ExchangeFailure::Local),
+            (libc::EADDRNOTAVAIL, ExchangeFailure::Local),
+            (libc::ECONNREFUSED, ExchangeFailure::Refused),
+            (libc::ENETUNREACH, ExchangeFailure::Unreachable),
+        ] {
+            assert_eq!(meaning(&io::Error::from_raw_os_error(number)), expected);
+        }
+    }
+}
