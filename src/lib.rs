@@ -1,5 +1,5 @@
 //! x
-#![allow(missing_docs)]
+#![allow(missing_docs, reason = "x")]
 pub mod app;
 pub mod base;
 pub mod engine;

@@ -1,1 +1,3 @@
+//! The command line: run one command, exit with its code.
+
 fn main() {}

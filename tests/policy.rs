@@ -1,5 +1,7 @@
 //! Decision semantics over the bundled vendor files, as the design states them.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
 use interdict::base::model::{BlockAnswer, Decision, Stage};
 use interdict::base::name::Name;
 use interdict::policy::list::{bundled, vendor};

@@ -10,13 +10,17 @@
     reason = "a test stops at the first surprise and says what it skipped"
 )]
 
+#[path = "common/tier.rs"]
+mod tier;
+
 use interdict::base::model::{BlockAnswer, Family, Purpose};
 use interdict::base::name::Name;
 use interdict::policy::list::vendor::{Domain, Range, Subject, VendorFile, read};
 use interdict::policy::list::{bundled, vendor::Protocol};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use tier::shared;
 
 fn bundled_files() -> Vec<VendorFile> {
     bundled::files().iter().map(|(file, text)| read(file, text).unwrap_or_else(|error| panic!("{error}"))).collect()
@@ -33,16 +37,6 @@ fn domain<'f>(file: &'f VendorFile, name: &str) -> &'f Domain {
 
 fn range<'f>(file: &'f VendorFile, cidr: &str) -> &'f Range {
     file.ranges.iter().find(|range| range.net.to_string() == cidr).unwrap()
-}
-
-/// The material that the files were made from; absent in a clone, and then tests against it say so.
-fn shared(what: &str) -> Option<PathBuf> {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")).join(what);
-    let found = path.exists().then_some(path);
-    if found.is_none() {
-        println!("skipped: no ../shared/{what}");
-    }
-    found
 }
 
 fn table(path: &Path) -> toml::Table {

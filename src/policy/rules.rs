@@ -157,6 +157,11 @@ impl RuleSet {
         (0..=u16::MAX).map(ClassId).zip(&self.classes)
     }
 
+    /// Names the class of every rule, once a rule.
+    pub fn count_by_class(&self, mut each: impl FnMut(ClassId)) {
+        self.names.rules().iter().map(|rule| rule.class).chain(self.ranges.iter().map(|rule| rule.class)).for_each(&mut each);
+    }
+
     /// How many rules there are.
     #[must_use]
     pub fn len(&self) -> usize {

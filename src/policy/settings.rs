@@ -5,7 +5,7 @@ use crate::base::model::{BlockAnswer, Family, Purpose, PurposeSelector, Stage};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Seconds that a block answer may be cached by the client.
-pub const BLOCK_TTL_DEFAULT: u32 = 60;
+pub(super) const BLOCK_TTL_DEFAULT: u32 = 60;
 
 /// Everything that, together with the rules, makes a policy.
 #[derive(Clone, Debug)]

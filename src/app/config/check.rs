@@ -312,3 +312,22 @@ fn blocklists(p: &mut Problems<'_>, lists: &[file::Blocklist], base: &Path) -> V
     }
     made
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_with_and_without_seconds_and_days_in_utc() {
+        for (text, same) in [
+            ("2024-09-28T23:59-04:00", "2024-09-29T03:59:00Z"),
+            ("2024-09-29T00:00:00-04:00", "2024-09-29T04:00:00Z"),
+            ("2027-01-01", "2027-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(parse_moment(text), Some(same.parse().unwrap()), "{text}");
+        }
+        for bad in ["soon", "2027-01-01T00:00:00", "2027-13-01", ""] {
+            assert_eq!(parse_moment(bad), None, "{bad}");
+        }
+    }
+}

@@ -87,7 +87,7 @@ pub fn parse(text: &str, source: &Source) -> Result<Config, ConfigError> {
         }
     }
     let base = match source {
-        Source::File(path) => path.parent().unwrap_or(Path::new("")).to_owned(),
+        Source::File(path) => path.parent().unwrap_or_else(|| Path::new("")).to_owned(),
         Source::Embedded => PathBuf::new(),
     };
     check::config(&file, text, source, &base)

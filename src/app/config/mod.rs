@@ -10,11 +10,11 @@
 //! Relative paths in a config file are relative to the folder of that file.
 
 mod check;
-mod file;
+pub mod file;
 mod load;
 mod template;
 
-pub use check::{Blocklist, Config, Upstreams};
+pub use check::{Blocklist, Config, Upstreams, parse_moment};
 pub use file::{File, VERSION};
 pub use load::{ConfigError, DEFAULT_PATH, Source, load, parse};
 pub use template::TEMPLATE;

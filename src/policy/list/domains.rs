@@ -9,7 +9,7 @@ use std::io::BufRead;
 ///
 /// # Errors
 /// A file that is no list, and a name of one label: it would take a whole top-level domain.
-pub fn read(
+pub(super) fn read(
     file: &str,
     read: &mut dyn BufRead,
     mut rule: impl FnMut(&Pattern, u32) -> Result<(), TooMany>,

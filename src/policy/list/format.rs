@@ -21,7 +21,7 @@ vocabulary! {
 }
 
 /// What a list line becomes.
-pub enum Entry<'a> {
+pub(crate) enum Entry<'a> {
     /// A rule on names.
     Name(&'a Pattern),
     /// A rule on addresses.
@@ -32,7 +32,7 @@ pub enum Entry<'a> {
 ///
 /// # Errors
 /// What the format's reader refuses.
-pub fn read(
+pub(crate) fn read(
     format: Format,
     file: &str,
     from: &mut dyn BufRead,

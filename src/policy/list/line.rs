@@ -3,11 +3,11 @@
 use std::io::{self, BufRead, Read as _};
 
 /// Octets of the longest line that a list may hold; a longer one means that the file is something else.
-pub const LINE_OCTETS_MAX: usize = 4_096;
+pub(super) const LINE_OCTETS_MAX: usize = 4_096;
 /// Lines that are tolerated although they say nothing readable, of a thousand; more means that the file is something else.
-pub const BAD_PER_MILLE_MAX: usize = 200;
+pub(super) const BAD_PER_MILLE_MAX: usize = 200;
 /// Bad lines that are kept to be shown; the rest is counted.
-pub const BAD_LINES_SHOWN: usize = 20;
+pub(super) const BAD_LINES_SHOWN: usize = 20;
 
 /// Why a file is refused as a list; nothing of it becomes a rule.
 #[derive(Debug, thiserror::Error)]

@@ -7,15 +7,15 @@ use std::io::BufRead;
 use std::net::IpAddr;
 
 /// The shortest IPv4 prefix that a list may hold.
-pub const V4_PREFIX_MIN: u8 = 12;
+pub(super) const V4_PREFIX_MIN: u8 = 12;
 /// The shortest IPv6 prefix that a list may hold.
-pub const V6_PREFIX_MIN: u8 = 32;
+pub(super) const V6_PREFIX_MIN: u8 = 32;
 
 /// Reads a list and hands on each range with its line.
 ///
 /// # Errors
 /// A file that is no list, and a range wider than /12 (/32 for IPv6).
-pub fn read(
+pub(super) fn read(
     file: &str,
     read: &mut dyn BufRead,
     mut rule: impl FnMut(IpNet, u32) -> Result<(), TooMany>,
@@ -47,7 +47,7 @@ pub fn parse(text: &str) -> Option<IpNet> {
 
 /// Whether a range takes more than a list may.
 #[must_use]
-pub const fn too_wide(net: IpNet) -> bool {
+pub(super) const fn too_wide(net: IpNet) -> bool {
     match net {
         IpNet::V4(net) => net.prefix_len() < V4_PREFIX_MIN,
         IpNet::V6(net) => net.prefix_len() < V6_PREFIX_MIN,

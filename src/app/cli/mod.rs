@@ -1,0 +1,128 @@
+//! The command line: one definition of every command, and what each of them prints.
+//!
+//! | exit code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | the command failed; for `status`: an alarm is up |
+//! | 2 | the command line, the config or a list is wrong; for `status`: paused or not enforcing |
+//! | 3 | no daemon is running |
+
+mod args;
+mod check;
+mod config;
+mod control;
+mod report;
+mod run;
+mod table;
+mod vendors;
+
+pub use args::Cli;
+
+use super::config::{ConfigError, load};
+use super::lists::ListsError;
+use args::{Command, ReportWhat};
+use clap::Parser as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+/// What a command came to when it was not done.
+#[derive(Debug)]
+pub(super) struct Failure {
+    code: u8,
+    sentence: String,
+}
+
+/// The command failed.
+const FAILED: u8 = 1;
+/// Command line, config or list is wrong.
+const WRONG: u8 = 2;
+/// No daemon is running.
+const NO_DAEMON: u8 = 3;
+
+impl Failure {
+    fn failed(why: impl ToString) -> Self {
+        Self { code: FAILED, sentence: why.to_string() }
+    }
+
+    fn wrong(why: impl ToString) -> Self {
+        Self { code: WRONG, sentence: why.to_string() }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::wrong(error)
+    }
+}
+
+impl From<ListsError> for Failure {
+    fn from(error: ListsError) -> Self {
+        Self::wrong(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::failed(format!("cannot write the output: {error}"))
+    }
+}
+
+/// Reads the command line, runs one command, and says how the process should end.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // clap's own texts; help and version are no mistakes.
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { WRONG } else { 0 });
+        }
+    };
+    match dispatch(&cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "interdict: {}", failure.sentence.replace('\n', "\ninterdict: "));
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<u8, Failure> {
+    let out = &mut Out(io::stdout().lock());
+    if let Command::Config(command) = &cli.command {
+        return config::run(command, cli.config.as_deref(), out);
+    }
+    let config = load(cli.config.as_deref())?;
+    match &cli.command {
+        Command::Run => run::run(config, cli.config.as_deref(), out),
+        Command::Check(args) => check::run(args, &config, out),
+        Command::Report(args) => match args.what.as_ref().unwrap_or(&ReportWhat::Endpoints) {
+            ReportWhat::Endpoints => report::run(args, &config, out),
+        },
+        Command::Vendors(args) => vendors::run(args, &config, out),
+        Command::Status(args) => control::status(args, &config, out),
+        Command::Reload => control::reload(&config, out),
+        Command::Pause(args) => control::pause(args, &config, out),
+        Command::Config(_) => Ok(0),
+    }
+}
+
+/// Standard output. A reader that goes away early (`| head`) ends the output, not the command.
+pub(super) struct Out(io::StdoutLock<'static>);
+
+impl Out {
+    fn line(&mut self, text: &str) -> io::Result<()> {
+        match self.0.write_all(text.as_bytes()).and_then(|()| self.0.write_all(b"\n")) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
+    }
+
+    fn json(&mut self, value: &serde_json::Value) -> io::Result<()> {
+        self.line(&value.to_string())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
