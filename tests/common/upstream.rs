@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// What the upstream does with a question.
 #[derive(Clone, Debug)]
-pub enum Act {
+pub(crate) enum Act {
     /// Answers with an A record.
     Address(Ipv4Addr),
     /// Answers with a CNAME and the A record of its target.
@@ -19,7 +19,7 @@ pub enum Act {
     /// Answers with nothing but a response code.
     Rcode(u8),
     /// Waits, then does something.
-    After(Duration, Box<Act>),
+    After(Duration, Box<Self>),
     /// Says nothing over UDP, nor over TCP.
     Silence,
     /// Over UDP an empty answer with TC, over TCP so many A records.
@@ -30,7 +30,7 @@ pub enum Act {
 
 /// A question as it came.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// In the case in which it came.
     pub name: String,
     /// Whether over TCP.
@@ -40,9 +40,9 @@ pub struct Asked {
 }
 
 /// A running upstream; it ends when dropped.
-pub struct Upstream {
+pub(crate) struct Upstream {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     log: Arc<Mutex<Vec<Asked>>>,
     stop: Arc<AtomicBool>,
 }
@@ -51,7 +51,7 @@ type Table = Arc<BTreeMap<&'static str, Act>>;
 
 impl Upstream {
     /// Starts at a port of the kernel's choice. A name that the table does not have gets NXDOMAIN.
-    pub fn start(table: impl IntoIterator<Item = (&'static str, Act)>) -> Self {
+    pub(crate) fn start(table: impl IntoIterator<Item = (&'static str, Act)>) -> Self {
         let (udp, tcp) = loop {
             let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
             if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
@@ -71,12 +71,12 @@ impl Upstream {
     }
 
     /// What it was asked so far.
-    pub fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.log.lock().unwrap().clone()
     }
 
     /// How often it was asked for a name.
-    pub fn count(&self, name: &str) -> usize {
+    pub(crate) fn count(&self, name: &str) -> usize {
         self.asked().iter().filter(|asked| asked.name == name).count()
     }
 }
@@ -199,7 +199,7 @@ fn answer(query: &[u8], rcode: u8, records: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Wire form of a name.
-pub fn wire(name: &str) -> Vec<u8> {
+pub(crate) fn wire(name: &str) -> Vec<u8> {
     let mut out = Vec::new();
     for label in name.split('.') {
         out.push(u8::try_from(label.len()).unwrap());
