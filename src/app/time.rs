@@ -21,7 +21,11 @@ pub fn believed(last: Option<Wall>) -> Believed {
 
 fn latest(clock: Wall, built: Wall, last: Option<Wall>) -> Believed {
     let floor = last.map_or(built, |last| last.max(built));
-    if clock < floor { Believed { at: floor, disbelieved: Some(clock) } } else { Believed { at: clock, disbelieved: None } }
+    if clock < floor {
+        Believed { at: floor, disbelieved: Some(clock) }
+    } else {
+        Believed { at: clock, disbelieved: None }
+    }
 }
 
 /// Reads a span: a number with `s`, `m`, `h` or `d`; `1h30m` works too.

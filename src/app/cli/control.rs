@@ -56,7 +56,13 @@ pub(super) fn pause(args: &PauseArgs, config: &Config, out: &mut Out) -> Result<
 }
 
 fn words(status: &Value) -> String {
-    let mut lines = vec![format!("{} (version {}, pid {}, since {})", text(status, "/state"), text(status, "/version"), text(status, "/pid"), text(status, "/started"))];
+    let mut lines = vec![format!(
+        "{} (version {}, pid {}, since {})",
+        text(status, "/state"),
+        text(status, "/version"),
+        text(status, "/pid"),
+        text(status, "/started")
+    )];
     if status.pointer("/pause/until").is_some() {
         lines.push(format!("  paused    until {}: {}", text(status, "/pause/until"), text(status, "/pause/reason")));
     }
@@ -66,16 +72,24 @@ fn words(status: &Value) -> String {
     lines.push(format!("  upstream  {}", strings(status, "upstreams").collect::<Vec<_>>().join(", ")));
     lines.push(format!(
         "  policy    epoch {}, {} rules, id {}, staged at {}",
-        text(status, "/policy/epoch"), text(status, "/policy/rules"), text(status, "/policy/id"), text(status, "/policy/at")
+        text(status, "/policy/epoch"),
+        text(status, "/policy/rules"),
+        text(status, "/policy/id"),
+        text(status, "/policy/at")
     ));
     lines.push(format!(
         "  queries   {} in, {} blocked, {} asked upstream, {} failed, {} dropped by [dns] allow",
-        text(status, "/counters/queries"), text(status, "/counters/blocked"), text(status, "/counters/upstream_sent"),
-        text(status, "/counters/failures"), text(status, "/counters/dropped_acl")
+        text(status, "/counters/queries"),
+        text(status, "/counters/blocked"),
+        text(status, "/counters/upstream_sent"),
+        text(status, "/counters/failures"),
+        text(status, "/counters/dropped_acl")
     ));
     lines.push(format!(
         "  ledger    {} attempts in {}, {} lost",
-        text(status, "/ledger/attempts"), text(status, "/ledger/path"), text(status, "/ledger/lost")
+        text(status, "/ledger/attempts"),
+        text(status, "/ledger/path"),
+        text(status, "/ledger/lost")
     ));
     lines.join("\n")
 }

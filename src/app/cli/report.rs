@@ -36,7 +36,9 @@ pub(super) fn run(args: &ReportArgs, config: &Config, out: &mut Out) -> Result<u
     if args.format == TableFormat::Table {
         let gaps = ledger.gaps(since)?;
         if !gaps.is_empty() {
-            let last = gaps.last().map_or_else(String::new, |gap| format!("; the last: {} from {} to {}", gap.why, gap.started, gap.ended));
+            let last = gaps.last().map_or_else(String::new, |gap| {
+                format!("; the last: {} from {} to {}", gap.why, gap.started, gap.ended)
+            });
             out.line(&format!("\n{} stretches of time were not covered{last}.", gaps.len()))?;
         }
         out.line(&format!("\n{MEANING}"))?;
@@ -47,9 +49,12 @@ pub(super) fn run(args: &ReportArgs, config: &Config, out: &mut Out) -> Result<u
 /// A moment, or a span back from now.
 fn since(text: &str) -> Result<Wall, Failure> {
     match parse_span(text) {
-        Ok(span) => Wall::now().checked_sub(span).map_err(|_| Failure::wrong(format!("--since {text:?} is before all time"))),
-        Err(_) => moment(Some(text))
-            .map_err(|_| Failure::wrong(format!("--since {text:?} is neither a time (2026-11-01) nor a span (24h, 7d)"))),
+        Ok(span) => {
+            Wall::now().checked_sub(span).map_err(|_| Failure::wrong(format!("--since {text:?} is before all time")))
+        }
+        Err(_) => moment(Some(text)).map_err(|_| {
+            Failure::wrong(format!("--since {text:?} is neither a time (2026-11-01) nor a span (24h, 7d)"))
+        }),
     }
 }
 

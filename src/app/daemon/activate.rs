@@ -73,15 +73,7 @@ impl Activator {
         let settings = Arc::new(config.settings.clone());
         let policy = Arc::new(Policy::new(epoch, Arc::clone(&lists.rules), settings, at.at));
         let Lists { rules, reports } = lists;
-        let state = State {
-            config,
-            rules,
-            reports,
-            epoch,
-            pause: None,
-            alarms: BTreeMap::new(),
-            retired: Vec::new(),
-        };
+        let state = State { config, rules, reports, epoch, pause: None, alarms: BTreeMap::new(), retired: Vec::new() };
         let made = Self {
             named: named.map(Path::to_owned),
             policy: Arc::new(ArcSwap::new(Arc::clone(&policy))),
@@ -146,7 +138,10 @@ impl Activator {
         let (config, lists) = match read {
             Ok(read) => read,
             Err(why) => {
-                self.set_alarm(Alarm::Reload, Some(format!("the last reload was refused, the old policy stays: {why}")));
+                self.set_alarm(
+                    Alarm::Reload,
+                    Some(format!("the last reload was refused, the old policy stays: {why}")),
+                );
                 return Err(format!("{why}; the old policy stays"));
             }
         };
@@ -174,7 +169,9 @@ impl Activator {
     /// Stops enforcing until a moment, or goes on with it at once.
     pub(super) fn set_pause(&self, span: Duration, reason: &str) -> Result<Option<Pause>, String> {
         if span > PAUSE_MAX {
-            return Err("a pause lasts 24 hours at most; set stages in the config to stop enforcing for longer".to_owned());
+            return Err(
+                "a pause lasts 24 hours at most; set stages in the config to stop enforcing for longer".to_owned()
+            );
         }
         if !span.is_zero() && reason.trim().is_empty() {
             return Err("a pause needs a reason; it is recorded".to_owned());

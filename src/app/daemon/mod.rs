@@ -89,7 +89,8 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
     let counters = Arc::new(Counters::default());
     let plane = wire::plane(&activator, Arc::clone(&counters), sender);
     let running = wire::start(&activator, plane, opened, upstreams.clone())?;
-    let about = Arc::new(status::About { listen: addresses, upstreams, counters, store: writer.counters(), started: now });
+    let about =
+        Arc::new(status::About { listen: addresses, upstreams, counters, store: writer.counters(), started: now });
 
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = control.block_on(serve(&activator, &about, ready));

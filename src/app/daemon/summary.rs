@@ -31,7 +31,10 @@ pub(super) fn text(activator: &Activator, about: &About) -> String {
         vendors.len() - bundles,
         policy.rules().len()
     ));
-    lines.push(format!("  ledger    {}; `interdict report` reads it", activator.store_path().join("ledger.sqlite").display()));
+    lines.push(format!(
+        "  ledger    {}; `interdict report` reads it",
+        activator.store_path().join("ledger.sqlite").display()
+    ));
     lines.extend(activator.alarms().into_iter().map(|alarm| format!("  alarm     {alarm}")));
     lines.join("\n")
 }

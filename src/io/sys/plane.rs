@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 
 use super::reply::ReplyPath;
 use crate::base::model::{Mono, Now, Outcome};
+use crate::engine::ledger::{Batch, Folder};
 use crate::engine::resolver::core::{Counters, Waiter};
 use crate::engine::resolver::{Cache, CacheKey};
 use crate::policy::{Hit, Policy};
@@ -109,31 +110,5 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.flush();
-    }
-}
-
-/// stand-in
-pub struct Folder(u64);
-/// stand-in
-pub struct Batch(u64);
-#[allow(missing_docs)]
-impl Folder {
-    pub fn new(_: usize) -> Self {
-        Self(0)
-    }
-    pub fn record(&mut self, _: crate::base::model::Wall, _: &Arc<Policy>, _: IpAddr, _: &Hit) {
-        self.0 += 1
-    }
-    pub fn flush(&mut self) -> Vec<Batch> {
-        vec![Batch(std::mem::take(&mut self.0))]
-    }
-    pub fn is_nearly_full(&self) -> bool {
-        false
-    }
-}
-#[allow(missing_docs)]
-impl Batch {
-    pub fn attempts(&self) -> u64 {
-        self.0
     }
 }
