@@ -1,6 +1,7 @@
 //! The shared cache: bounds, expiry, who has to go, and many threads at once.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
+#[path = "common/dns.rs"]
 mod dns_fixture;
 
 use dns_fixture::*;

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "an allocator that counts is the only way to see an allocation")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+#[path = "common/dns.rs"]
 mod dns_fixture;
 
 use dns_fixture::*;

@@ -1,6 +1,7 @@
 //! What of an upstream response is kept, for how long, and which responses are of no use.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
+#[path = "common/dns.rs"]
 mod dns_fixture;
 
 use dns_fixture::*;
@@ -40,7 +41,8 @@ fn signature(owner: &str, signed: u16) -> Record {
 fn lifetimes() {
     use ResponseCode::{NXDomain, NoError, Refused, ServFail};
     let txt = || record(GOOD, 60, RData::TXT(TXT::new(vec!["x".to_owned()])));
-    let cases: [(&str, ResponseCode, Vec<Record>, Vec<Record>, u32); 15] = [
+    type Case<'a> = (&'a str, ResponseCode, Vec<Record>, Vec<Record>, u32);
+    let cases: [Case<'_>; 15] = [
         ("the shortest counts", NoError, vec![a(60), a(20)], vec![], 20),
         ("a CNAME's too", NoError, vec![cname(GOOD, 9, "b.example"), address("b.example", 60, "192.0.2.1")], vec![], 9),
         ("a day at most", NoError, vec![a(1_000_000)], vec![], 86_400),
@@ -192,15 +194,17 @@ fn responses_of_no_use() {
 proptest! {
     #[test]
     fn what_is_bent_is_refused_or_stored_well(bends in prop::collection::vec((12..200_usize, any::<u8>()), 1..4)) {
-        let answers = [cname(GOOD, 60, "b.example"), address("b.example", 60, "192.0.2.1"), record("b.example", 60, RData::MX(MX::new(1, hickory("m.b.example"))))];
-        let mut octets = response(GOOD, RecordType::ANY, ResponseCode::NoError, &answers, &[soa("example", 60, 60)]).to_vec().unwrap();
+        let mail = record(GOOD, 60, RData::MX(MX::new(1, hickory("m.b.example"))));
+        let answers = [cname(GOOD, 60, "b.example"), address(GOOD, 60, "192.0.2.1"), mail];
+        let message = response(GOOD, RecordType::ANY, ResponseCode::NoError, &answers, &[soa("example", 60, 60)]);
+        let mut octets = message.to_vec().unwrap();
         for (at, octet) in bends {
             if let Some(bent) = octets.get_mut(at) {
                 *bent = octet;
             }
         }
-        let stored = StoredAnswer::from_upstream(at(0).mono, &key(GOOD, RecordType::ANY), &octets, &AnswerLimits::default());
-        if let Ok(stored) = stored {
+        let key = key(GOOD, RecordType::ANY);
+        if let Ok(stored) = StoredAnswer::from_upstream(at(0).mono, &key, &octets, &AnswerLimits::default()) {
             let view = interdict::base::wire::dns::AnswerView::parse(stored.octets()).unwrap();
             for record in view.records() {
                 record.unwrap().check().unwrap();

@@ -13,11 +13,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Who asks.
-pub const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 7));
+pub(crate) const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 7));
 
-/// Blocked: everything below `blocked.example` but `open.blocked.example`, `deny.example` with nothing open below it, the exact
-/// name `exact.example`, names like `*.wild.example`, and the vendor's network 91.103.64.0/21 and 2a03:2480::/29 with the carved-out
-/// host 91.103.66.1. Observed: `watched.example`.
+/// A vendor file to which [`NAMES`] and [`RANGES`] are added. The update and telemetry names and the vendor's network are blocked,
+/// the web names and the host carved out of the network observed.
 const VENDOR: &str = r#"
 version = 1
 [vendor]
@@ -28,6 +27,8 @@ id = "doc"
 title = "A document"
 where = "-"
 "#;
+
+const SOURCE: &str = "source = [\"doc\"]\nconfidence = \"high\"\n";
 
 const NAMES: &[(&str, &str, &str)] = &[
     ("blocked.example", "suffix", "update"),
@@ -44,14 +45,11 @@ const RANGES: &[(&str, &str)] =
 fn rules() -> RuleSet {
     let mut text = VENDOR.to_owned();
     for (name, kind, purpose) in NAMES {
-        text += &format!(
-            "[[domain]]\nname = \"{name}\"\nmatch = \"{kind}\"\npurpose = \"{purpose}\"\nsource = [\"doc\"]\nconfidence = \"high\"\n"
-        );
+        text += &format!("[[domain]]\nname = \"{name}\"\nmatch = \"{kind}\"\npurpose = \"{purpose}\"\n{SOURCE}");
     }
     for (net, purpose) in RANGES {
-        text += &format!(
-            "[[range]]\ncidr = \"{net}\"\nasn = 200107\npurpose = \"{purpose}\"\nsource = [\"doc\"]\nconfidence = \"high\"\nevidence = \"2026-01-01\"\n"
-        );
+        text += &format!("[[range]]\ncidr = \"{net}\"\npurpose = \"{purpose}\"\n{SOURCE}");
+        text += "asn = 200107\nevidence = \"2026-01-01\"\n";
     }
     let mut builder = RuleSetBuilder::new();
     builder.add_vendor_file(Arc::new(vendor::read("acme.toml", &text).unwrap()), "test").unwrap();
@@ -59,12 +57,12 @@ fn rules() -> RuleSet {
 }
 
 /// The fixture's policy with this block answer.
-pub fn policy(epoch: u64, answer: BlockAnswer) -> Policy {
+pub(crate) fn policy(epoch: u64, answer: BlockAnswer) -> Policy {
     with(epoch, answer, Stage::Block, &[], Sinkhole::default())
 }
 
 /// The fixture's policy; `excepted` are names that the operator lets pass.
-pub fn with(epoch: u64, answer: BlockAnswer, stage: Stage, excepted: &[&str], sinkhole: Sinkhole) -> Policy {
+pub(crate) fn with(epoch: u64, answer: BlockAnswer, stage: Stage, excepted: &[&str], sinkhole: Sinkhole) -> Policy {
     let exception = |name: &&str| Exception {
         name: Some(name.parse().unwrap()),
         net: None,
@@ -88,24 +86,29 @@ fn wall() -> Wall {
 }
 
 /// So many seconds after the start.
-pub fn at(seconds: u64) -> Now {
+pub(crate) fn at(seconds: u64) -> Now {
     Now { mono: Mono::from_nanos((1_000 + seconds) * 1_000_000_000), wall: wall() }
 }
 
 /// A name for hickory-proto.
-pub fn hickory(name: &str) -> Name {
+pub(crate) fn hickory(name: &str) -> Name {
     let mut name = Name::from_ascii(name).unwrap();
     name.set_fqdn(true);
     name
 }
 
 /// A query with RD, and an OPT where a size is given.
-pub fn query(name: &str, rtype: RecordType, edns: Option<u16>) -> Vec<u8> {
+pub(crate) fn query(name: &str, rtype: RecordType, edns: Option<u16>) -> Vec<u8> {
     query_with(name, rtype, edns, |_| ())
 }
 
 /// A query that `change` has changed before it is written.
-pub fn query_with(name: &str, rtype: RecordType, edns: Option<u16>, change: impl FnOnce(&mut Message)) -> Vec<u8> {
+pub(crate) fn query_with(
+    name: &str,
+    rtype: RecordType,
+    edns: Option<u16>,
+    change: impl FnOnce(&mut Message),
+) -> Vec<u8> {
     let mut message = Message::new(0x1234, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(hickory(name), rtype));
@@ -119,22 +122,22 @@ pub fn query_with(name: &str, rtype: RecordType, edns: Option<u16>, change: impl
 }
 
 /// A query over UDP.
-pub fn udp(message: &[u8]) -> Ask<'_> {
+pub(crate) fn udp(message: &[u8]) -> Ask<'_> {
     Ask { client: CLIENT, transport: Transport::Udp, message }
 }
 
 /// A query over TCP.
-pub fn tcp(message: &[u8]) -> Ask<'_> {
+pub(crate) fn tcp(message: &[u8]) -> Ask<'_> {
     Ask { transport: Transport::Tcp, ..udp(message) }
 }
 
 /// A record.
-pub fn record(owner: &str, ttl: u32, data: RData) -> Record {
+pub(crate) fn record(owner: &str, ttl: u32, data: RData) -> Record {
     Record::from_rdata(hickory(owner), ttl, data)
 }
 
 /// An A or AAAA record.
-pub fn address(owner: &str, ttl: u32, address: &str) -> Record {
+pub(crate) fn address(owner: &str, ttl: u32, address: &str) -> Record {
     let data = match address.parse().unwrap() {
         IpAddr::V4(v4) => RData::A(A(v4)),
         IpAddr::V6(v6) => RData::AAAA(AAAA(v6)),
@@ -143,17 +146,17 @@ pub fn address(owner: &str, ttl: u32, address: &str) -> Record {
 }
 
 /// A CNAME record.
-pub fn cname(owner: &str, ttl: u32, target: &str) -> Record {
+pub(crate) fn cname(owner: &str, ttl: u32, target: &str) -> Record {
     record(owner, ttl, RData::CNAME(CNAME(hickory(target))))
 }
 
 /// An SOA record.
-pub fn soa(owner: &str, ttl: u32, minimum: u32) -> Record {
+pub(crate) fn soa(owner: &str, ttl: u32, minimum: u32) -> Record {
     record(owner, ttl, RData::SOA(SOA::new(hickory("ns.example"), hickory("admin.example"), 1, 2, 3, 4, minimum)))
 }
 
 /// An upstream response.
-pub fn response(
+pub(crate) fn response(
     name: &str,
     rtype: RecordType,
     rcode: ResponseCode,
@@ -170,13 +173,13 @@ pub fn response(
 }
 
 /// The key of a plain question.
-pub fn key(name: &str, rtype: RecordType) -> CacheKey {
+pub(crate) fn key(name: &str, rtype: RecordType) -> CacheKey {
     let name: interdict::base::name::Name = name.parse().unwrap();
     CacheKey::new(name.as_ref(), rtype.into(), 1, false, false)
 }
 
 /// An answer with these records that arrived at second 0.
-pub fn stored(name: &str, rtype: RecordType, answers: &[Record]) -> StoredAnswer {
+pub(crate) fn stored(name: &str, rtype: RecordType, answers: &[Record]) -> StoredAnswer {
     let octets = response(name, rtype, ResponseCode::NoError, answers, &[]).to_vec().unwrap();
     StoredAnswer::from_upstream(at(0).mono, &key(name, rtype), &octets, &AnswerLimits::default()).unwrap()
 }
