@@ -159,7 +159,12 @@ impl RuleSet {
 
     /// Names the class of every rule, once a rule.
     pub fn count_by_class(&self, mut each: impl FnMut(ClassId)) {
-        self.names.rules().iter().map(|rule| rule.class).chain(self.ranges.iter().map(|rule| rule.class)).for_each(&mut each);
+        self.names
+            .rules()
+            .iter()
+            .map(|rule| rule.class)
+            .chain(self.ranges.iter().map(|rule| rule.class))
+            .for_each(&mut each);
     }
 
     /// How many rules there are.
