@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+#[path = "common/tier.rs"]
+mod tier;
+
 use interdict::base::model::{
     Channel, Decision, Destination, Origin, Outcome, PolicyId, Purpose, RuleFacts, Sighting, Wall,
 };
@@ -89,7 +92,7 @@ fn any_sighting() -> impl Strategy<Value = Sighting> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(u32::try_from(tier::count(24, 500, 5000)).unwrap()))]
     #[test]
     fn reports_say_what_a_naive_table_says(
         given in prop::collection::vec(any_sighting(), 1..60),
@@ -219,7 +222,7 @@ fn a_directory_that_cannot_be_used_is_named_in_one_sentence() {
     std::fs::create_dir(&locked).unwrap();
     std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o500)).unwrap();
     if std::fs::write(locked.join("probe"), "").is_ok() {
-        println!("skipped: a read-only directory does not stop this user");
+        tier::skip("a read-only directory does not stop this user");
         return;
     }
     let said = Store::open(&locked, StoreSettings::default(), at(0)).unwrap_err().to_string();

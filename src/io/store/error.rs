@@ -36,7 +36,10 @@ pub enum StoreError {
         known: i64,
     },
     /// It is older than this program, which only reads.
-    #[error("{} has schema {found} and this program reads {known}: start the daemon of this version once, it brings the file up to date", .path.display())]
+    #[error(
+        "{} has schema {found} and this program reads {known}: start this version's daemon once, it brings the file up to date",
+        .path.display()
+    )]
     Older {
         /// The database.
         path: PathBuf,
