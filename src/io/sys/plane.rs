@@ -9,15 +9,13 @@ use arc_swap::ArcSwap;
 
 use super::reply::ReplyPath;
 use crate::base::model::{Mono, Now, Outcome};
-use crate::engine::ledger::{Batch, Folder};
+use crate::engine::ledger::{Batch, FOLDER_SLOTS, Folder};
 use crate::engine::resolver::core::{Counters, Waiter};
 use crate::engine::resolver::{Cache, CacheKey};
 use crate::policy::{Hit, Policy};
 
 /// How often what was seen is handed to the ledger.
 pub const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
-/// Slots of one thread's table of folded hits.
-pub const FOLDER_SLOTS: usize = 4_096;
 /// Misses on their way to the upstream driver.
 pub const MISS_QUEUE_MAX: usize = 4_096;
 
