@@ -44,7 +44,9 @@ pub(super) fn run(args: &CheckArgs, config: &Config, out: &mut Out) -> Result<u8
 pub(super) fn moment(at: Option<&str>) -> Result<Wall, Failure> {
     let Some(text) = at else { return Ok(believed(None).at) };
     parse_moment(text).ok_or_else(|| {
-        Failure::wrong(format!("--at {text:?} is no time; write 2024-09-29, or 2024-09-29T00:00:00-04:00 with its offset"))
+        Failure::wrong(format!(
+            "--at {text:?} is no time; write 2024-09-29, or 2024-09-29T00:00:00-04:00 with its offset"
+        ))
     })
 }
 

@@ -30,7 +30,8 @@ pub enum ResolvError {
     Empty(String),
     /// Every server that it names is this resolver.
     #[error(
-        "{0}: every nameserver there is this resolver itself, which would ask itself forever; give [upstream] servers in the config"
+        "{0}: every nameserver there is this resolver itself, which would ask itself forever; give [upstream] servers in the \
+         config"
     )]
     OnlyOurselves(String),
 }

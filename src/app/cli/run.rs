@@ -1,0 +1,27 @@
+//! `interdict run`: the daemon in the foreground.
+
+use super::{Failure, Out};
+use crate::app::config::Config;
+use crate::app::daemon;
+use std::io::IsTerminal as _;
+use std::path::Path;
+use tracing_subscriber::EnvFilter;
+
+pub(super) fn run(config: Config, named: Option<&Path>, out: &mut Out) -> Result<u8, Failure> {
+    start_log(&config);
+    let mut printed = Ok(());
+    daemon::run(config, named, |summary| printed = out.line(summary).and_then(|()| out.flush()))
+        .map_err(Failure::failed)?;
+    printed?;
+    Ok(0)
+}
+
+/// Logs go to standard error, in colour on a terminal that wants it (<https://no-color.org>).
+fn start_log(config: &Config) {
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    // SQLite, tokio and the like have nothing to say below warnings.
+    let filter = EnvFilter::new(format!("warn,interdict={}", config.log_level));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+    // A second subscriber cannot be: this is the only place that sets one.
+    let _ = if config.log_json { log.json().try_init() } else { log.try_init() };
+}
