@@ -22,6 +22,9 @@ fn start_log(config: &Config) {
     // SQLite, tokio and the like have nothing to say below warnings.
     let filter = EnvFilter::new(format!("warn,interdict={}", config.log_level));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+    // A log that nobody can read any more (`2>&1 | head`, a full disk) is no reason to panic, and saying so would be one:
+    // there is only standard error to say it to.
+    let log = log.log_internal_errors(false);
     // A second subscriber cannot be: this is the only place that sets one.
     let _ = if config.log_json { log.json().try_init() } else { log.try_init() };
 }
