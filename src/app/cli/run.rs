@@ -2,16 +2,26 @@
 
 use super::{Failure, Out};
 use crate::app::config::Config;
-use crate::app::daemon;
+use crate::app::daemon::{self, StartError};
 use std::io::IsTerminal as _;
 use std::path::Path;
 use tracing_subscriber::EnvFilter;
 
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Lists(error) => error.into(),
+            StartError::Store(_) | StartError::Listen(_) | StartError::Control { .. } | StartError::System(_) => {
+                Self::failed(error)
+            }
+        }
+    }
+}
+
 pub(super) fn run(config: Config, named: Option<&Path>, out: &mut Out) -> Result<u8, Failure> {
     start_log(&config);
     let mut printed = Ok(());
-    daemon::run(config, named, |summary| printed = out.line(summary).and_then(|()| out.flush()))
-        .map_err(Failure::failed)?;
+    daemon::run(config, named, |summary| printed = out.line(summary).and_then(|()| out.flush()))?;
     printed?;
     Ok(0)
 }
