@@ -112,10 +112,7 @@ pub(super) struct Out(io::StdoutLock<'static>);
 
 impl Out {
     fn line(&mut self, text: &str) -> io::Result<()> {
-        match self.0.write_all(text.as_bytes()).and_then(|()| self.0.write_all(b"\n")) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            result => result,
-        }
+        unless_gone(self.0.write_all(text.as_bytes()).and_then(|()| self.0.write_all(b"\n")))
     }
 
     fn json(&mut self, value: &serde_json::Value) -> io::Result<()> {
@@ -123,6 +120,10 @@ impl Out {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        unless_gone(self.0.flush())
     }
+}
+
+fn unless_gone(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
