@@ -7,6 +7,7 @@ use crate::engine::resolver::core::{Bounds, CoreSettings, Counters};
 use crate::engine::resolver::{AnswerLimits, Cache};
 use crate::io::listen::{Acl, Listening, serve_tcp, spawn_udp};
 use crate::io::store::{Sender, StoreMessage};
+use crate::io::sys::limits::raise_open_files;
 use crate::io::sys::plane::{MISS_QUEUE_MAX, Plane};
 use crate::io::sys::socket::{self, Listeners};
 use crate::io::upstream;
@@ -19,11 +20,16 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// Descriptors that exchanges and streams may need at once, with room for files and listeners.
+const OPEN_FILES: u64 = 16_384;
 /// How long streams and misses may take to end; the driver's own drain is shorter.
 const STOP_TIME: Duration = Duration::from_secs(4);
 
 /// Binds every address before anything is started, so that an address in use starts nothing.
 pub(super) fn open(config: &Config) -> Result<Vec<Listeners>, StartError> {
+    if let Err(error) = raise_open_files(OPEN_FILES) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
     let listeners = config.listen.iter().map(|address| socket::listen(*address, config.workers));
     Ok(listeners.collect::<Result<Vec<_>, _>>()?)
 }
