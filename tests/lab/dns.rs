@@ -52,6 +52,8 @@ pub(crate) struct Answer {
     pub(crate) address: Option<Ipv4Addr>,
     /// The code of the extended error.
     pub(crate) ede: Option<u16>,
+    /// Where the question ends.
+    pub(crate) question_end: usize,
 }
 
 impl Answer {
@@ -59,9 +61,17 @@ impl Answer {
     pub(crate) fn read(message: &[u8]) -> Option<Self> {
         let half = |at: usize| Some(u16::from_be_bytes([*message.get(at)?, *message.get(at + 1)?]));
         let (name, mut at) = read_name(message, 12)?;
-        let mut answer =
-            Self { id: half(0)?, rcode: message.get(3)? & 15, name, qtype: half(at)?, address: None, ede: None };
-        at += 4;
+        let question_end = at + 4;
+        let mut answer = Self {
+            id: half(0)?,
+            rcode: message.get(3)? & 15,
+            name,
+            qtype: half(at)?,
+            address: None,
+            ede: None,
+            question_end,
+        };
+        at = question_end;
         for _ in 0..half(6)? + half(8)? + half(10)? {
             let (_, start) = read_name(message, at)?;
             let (rtype, len) = (half(start)?, usize::from(half(start + 8)?));
@@ -91,7 +101,7 @@ fn read_name(message: &[u8], mut at: usize) -> Option<(String, usize)> {
                 if !name.is_empty() {
                     name.push('.');
                 }
-                name.push_str(std::str::from_utf8(message.get(at + 1..at + 1 + len)?).ok()?);
+                name.push_str(&String::from_utf8_lossy(message.get(at + 1..at + 1 + len)?));
                 at += 1 + len;
             }
             _ => {

@@ -14,6 +14,7 @@ mod dns;
 mod hostile;
 mod kill;
 mod load;
+mod malformed;
 mod reload;
 mod upstream;
 

@@ -1,6 +1,6 @@
 //! An upstream that has an answer to everything: each name has an address that follows from its text.
 
-use crate::dns::{A, Answer, header, question, wire};
+use crate::dns::{A, Answer, header, wire};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -77,21 +77,22 @@ fn respond(habits: Habits, message: &[u8]) -> Option<Vec<u8>> {
     let alias = habits.alias.and_then(|(from, to)| (from == lower).then_some(to));
     let records: u16 = if query.qtype == A { 1 + u16::from(alias.is_some()) } else { 0 };
     let mut response = header(query.id, 0x8180, [1, records, 0, 0]);
-    // The question in the case in which it came.
-    response.extend(question(&query.name, query.qtype));
-    if records > 0 {
-        let mut owner = query.name;
-        if let Some(target) = alias {
-            record(&mut response, &owner, 5, &wire(target));
-            target.clone_into(&mut owner);
+    response.extend(message.get(12..query.question_end)?);
+    // The first record's owner is the name asked for, whatever its octets.
+    let asked = [0xc0, 12];
+    match alias {
+        _ if records == 0 => {}
+        Some(target) => {
+            record(&mut response, &asked, 5, &wire(target));
+            record(&mut response, &wire(target), A, &address_of(target).octets());
         }
-        record(&mut response, &owner, A, &address_of(&owner).octets());
+        None => record(&mut response, &asked, A, &address_of(&lower).octets()),
     }
     Some(response)
 }
 
-fn record(into: &mut Vec<u8>, owner: &str, rtype: u16, data: &[u8]) {
-    into.extend(wire(owner));
+fn record(into: &mut Vec<u8>, owner: &[u8], rtype: u16, data: &[u8]) {
+    into.extend(owner);
     into.extend(rtype.to_be_bytes());
     into.extend([0, 1]);
     into.extend(TTL.to_be_bytes());
