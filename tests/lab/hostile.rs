@@ -47,14 +47,8 @@ fn each_gets_what_it_deserves(daemon: &Daemon) {
     for seed in seeds() {
         let udp = exchange(&asks, &seed);
         assert!(seed.reply.is(udp.as_deref()), "{} over UDP: {udp:x?}", seed.what);
-        if let Some(reply) = &udp {
-            assert!(
-                reply.len() <= seed.message.len() + 64,
-                "{}: {} octets for {}",
-                seed.what,
-                reply.len(),
-                seed.message.len()
-            );
+        if let (Some(reply), Reply::Rcode(_)) = (&udp, seed.reply) {
+            assert!(reply.len() <= seed.message.len() + 23, "{}: an error is no longer than its cause", seed.what);
         }
         let tcp = over_tcp(daemon.address, &seed.message);
         // What deserves silence over UDP closes a stream.
@@ -311,5 +305,5 @@ pub(crate) fn few_descriptors_stop_no_answer_that_needs_none() {
         assert!(freed.elapsed() < AT_ONCE, "no stream is served after the others are gone");
     }
     println!("{asked} rounds of answers while 500 streams wanted 128 descriptors; {:.1} % of a core", share * 100.0);
-    assert!(share < 0.2, "waiting for descriptors takes {share} of a core");
+    assert!(share < 0.1, "waiting for descriptors takes {share} of a core");
 }
