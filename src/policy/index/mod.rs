@@ -5,4 +5,4 @@ mod filter;
 mod names;
 
 pub(super) use addresses::AddressIndex;
-pub(super) use names::NameIndex;
+pub(super) use names::{NameIndex, anchor};
