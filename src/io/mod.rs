@@ -2,5 +2,6 @@
 
 pub mod control;
 pub mod listen;
+pub mod sync;
 pub mod sys;
 pub mod upstream;
