@@ -1,3 +1,5 @@
-//! The command line: run one command, exit with its code.
+//! The binary: everything is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    interdict::app::cli::main()
+}

@@ -8,7 +8,7 @@ mod git;
 #[path = "common/tier.rs"]
 mod tier;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -149,6 +149,47 @@ fn a_host_that_no_resolver_knows_is_reached_by_our_own_answer() {
     assert_eq!(*asked.lock().unwrap(), ["lists.interdict.invalid"]);
     assert!(*seen.lock().unwrap() > 0);
     assert_eq!(refusal(&source), "the fetch failed: our upstreams have no address for lists.interdict.invalid");
+}
+
+#[test]
+fn ssh_is_led_to_our_own_answers_one_after_the_other() {
+    let Some(lab) = lab() else { return };
+    if tier::program("ssh").is_none() {
+        return;
+    }
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let source = source_of(&lab, &format!("ssh://git@lists.interdict.invalid:{port}/work"));
+    let (first, second) = (Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3));
+    let access = Access { resolve: &|_| vec![IpAddr::V4(first), IpAddr::V4(second)], progress: &|_| () };
+    let why = source.check(now(), &access).unwrap_err().to_string();
+    // The last of the addresses that were tried.
+    assert_eq!(why, format!("the fetch failed: ssh: connect to host 127.0.0.3 port {port}: Connection refused"));
+}
+
+#[test]
+fn a_signed_list_comes_over_ssh_from_a_known_host_only() {
+    let (Some(mut lab), Some(sshd)) = (lab(), tier::program("sshd")) else { return };
+    let server = git::Sshd::start(&lab, &sshd);
+    lab.publish("one\n");
+    let url = format!("ssh://{}@lists.interdict.invalid:{}{}", server.user, server.port, lab.work().display());
+    let ssh_to = |known_hosts: &str| {
+        with(&lab, |settings| {
+            settings.remote = Remote::parse(&url, false).unwrap();
+            settings.remote.transport.ssh_key = Some(lab.path("publisher"));
+            settings.remote.transport.known_hosts = Some(lab.path(known_hosts));
+        })
+    };
+    // The first address leads nowhere.
+    let (first, second) = (Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::LOCALHOST);
+    let access = Access { resolve: &|_| vec![IpAddr::V4(first), IpAddr::V4(second)], progress: &|_| () };
+    let check = |source: &Source| source.check(now(), &access);
+    let host_key = fs::read_to_string(lab.path("stranger.pub")).unwrap();
+    fs::write(lab.path("known"), format!("[lists.interdict.invalid]:{} {host_key}", server.port)).unwrap();
+    fs::write(lab.path("unknown"), format!("[other.invalid]:{} {host_key}", server.port)).unwrap();
+    let why = check(&ssh_to("unknown")).unwrap_err().to_string();
+    assert_eq!(why, "the fetch failed: Host key verification failed.");
+    let update = check(&ssh_to("known")).unwrap();
+    assert!(matches!(update, Found::Update(update) if text(&update.snapshot) == "one\n"));
 }
 
 #[test]

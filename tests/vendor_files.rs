@@ -217,7 +217,9 @@ fn entry(kind: &str) -> &'static str {
             "kind = \"body-magic\"\nvalue = [\"KLZF\"]\nhex = \"4b4c5a46\"\nsource = [\"s\"]\nconfidence = \"low\"\n"
         }
         "authority" => {
-            "id = \"us/x\"\nauthority = \"a\"\ninstrument = \"i\"\ncitation = \"c\"\njurisdiction = \"us\"\nkind = \"use-ban\"\nbinds = \"federal\"\nsource = [\"s\"]\nconfidence = \"low\"\nclause = [{ from = \"2024-01-01T00:00:00Z\", forbids = [\"update\"] }]\n"
+            "id = \"us/x\"\nauthority = \"a\"\ninstrument = \"i\"\ncitation = \"c\"\n\
+             jurisdiction = \"us\"\nkind = \"use-ban\"\nbinds = \"federal\"\nsource = [\"s\"]\nconfidence = \"low\"\n\
+             clause = [{ from = \"2024-01-01T00:00:00Z\", forbids = [\"update\"] }]\n"
         }
         _ => panic!("{kind}"),
     }

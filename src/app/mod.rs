@@ -1,4 +1,7 @@
 //! Assembly: the one place where engines meet drivers.
 
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod lists;
+pub mod time;

@@ -1,3 +1,4 @@
 //! Pure state machines and folds: time and bytes are arguments, decisions come out.
 
+pub mod ledger;
 pub mod resolver;

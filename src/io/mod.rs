@@ -2,6 +2,7 @@
 
 pub mod control;
 pub mod listen;
+pub mod store;
 pub mod sync;
 pub mod sys;
 pub mod upstream;

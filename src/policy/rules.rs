@@ -1,6 +1,6 @@
 //! What the lists say: lists, classes of rules, rules, and the indexes that find them. Built once, then read only.
 
-use super::index::{AddressIndex, NameIndex};
+use super::index::{AddressIndex, Listed, NameIndex};
 use super::list::vendor::VendorFile;
 use crate::base::model::limits::{CLASSES_MAX, RULES_MAX};
 use crate::base::model::{Purpose, RuleFacts, Stage, Wall};
@@ -18,7 +18,7 @@ pub struct ListId(pub(super) u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClassId(pub(super) u16);
 
-/// A rule by its place in the rule set: even numbers are names, odd ones ranges. Means something within one epoch only.
+/// A rule by its place in the rule set: even ones are of names, odd ones of ranges. Means something within one epoch only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleId(u32);
 
@@ -105,21 +105,6 @@ pub struct Vendor {
     pub unverified: usize,
 }
 
-/// A rule on names.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NameRule {
-    /// Where its name starts in the index's arena.
-    pub(super) name_at: u32,
-    /// The next rule under the same key, or [`NO_RULE`].
-    pub(super) next: u32,
-    pub(super) line: u32,
-    pub(super) class: ClassId,
-    pub(super) kind: Match,
-}
-
-/// End of a chain of rules.
-pub(super) const NO_RULE: u32 = u32::MAX;
-
 /// A rule on addresses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RangeRule {
@@ -159,13 +144,17 @@ impl RuleSet {
 
     /// Names the class of every rule, once a rule.
     pub fn count_by_class(&self, mut each: impl FnMut(ClassId)) {
-        self.names.rules().iter().map(|rule| rule.class).chain(self.ranges.iter().map(|rule| rule.class)).for_each(&mut each);
+        self.names
+            .iter()
+            .map(|(_, rule)| rule.class)
+            .chain(self.ranges.iter().map(|rule| rule.class))
+            .for_each(&mut each);
     }
 
     /// How many rules there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.names.rules().len() + self.ranges.len()
+        self.names.len() + self.ranges.len()
     }
 
     /// Whether there is none.
@@ -202,7 +191,7 @@ impl RuleSet {
     #[must_use]
     pub fn class_of(&self, rule: RuleId) -> Option<ClassId> {
         match rule.slot() {
-            Slot::Name(at) => self.names.rules().get(at as usize).map(|rule| rule.class),
+            Slot::Name(at) => self.names.get(at).map(|rule| rule.class),
             Slot::Range(at) => self.ranges.get(at as usize).map(|rule| rule.class),
         }
     }
@@ -211,7 +200,7 @@ impl RuleSet {
     #[must_use]
     pub fn name_match(&self, rule: RuleId) -> Option<Match> {
         match rule.slot() {
-            Slot::Name(at) => self.names.rules().get(at as usize).map(|rule| rule.kind),
+            Slot::Name(at) => self.names.get(at).map(|rule| rule.kind),
             Slot::Range(_) => None,
         }
     }
@@ -221,8 +210,8 @@ impl RuleSet {
     pub fn facts(&self, rule: RuleId) -> Option<RuleFacts> {
         let (line, pattern) = match rule.slot() {
             Slot::Name(at) => {
-                let rule = self.names.rules().get(at as usize)?;
-                (rule.line, self.names.pattern(rule).to_string())
+                let rule = self.names.get(at)?;
+                (rule.line, rule.name.to_string())
             }
             Slot::Range(at) => {
                 let rule = self.ranges.get(at as usize)?;
@@ -319,7 +308,7 @@ impl RuleSetBuilder {
     /// # Errors
     /// [`TooMany::Rules`].
     pub fn name(&mut self, class: ClassId, pattern: &Pattern, line: u32) -> Result<(), TooMany> {
-        if self.names.rules().len() + self.ranges.len() >= RULES_MAX {
+        if self.names.len() + self.ranges.len() >= RULES_MAX {
             return Err(TooMany::Rules);
         }
         self.names.insert(class, pattern, line).ok_or(TooMany::Rules)
@@ -330,7 +319,7 @@ impl RuleSetBuilder {
     /// # Errors
     /// [`TooMany::Rules`].
     pub fn range(&mut self, class: ClassId, net: IpNet, line: u32) -> Result<(), TooMany> {
-        if self.names.rules().len() + self.ranges.len() >= RULES_MAX {
+        if self.names.len() + self.ranges.len() >= RULES_MAX {
             return Err(TooMany::Rules);
         }
         self.ranges.push(RangeRule { net: net.trunc(), line, class });
@@ -340,9 +329,10 @@ impl RuleSetBuilder {
     /// Closes the set.
     #[must_use]
     pub fn finish(mut self) -> RuleSet {
-        self.names.shrink();
+        self.names.seal();
         self.vendors.sort_by(|a, b| a.file.id.cmp(&b.file.id));
-        let addresses = AddressIndex::new((0_u32..).zip(&self.ranges).map(|(at, rule)| (rule.net, at)));
+        let listed = |(rule, range): (u32, &RangeRule)| (range.net, Listed { rule, class: range.class });
+        let addresses = AddressIndex::new((0..).zip(&self.ranges).map(listed));
         RuleSet {
             lists: self.lists,
             classes: self.classes,

@@ -157,7 +157,7 @@ fn open_below(rules: &RuleSet, staged: &[Staged], exceptions: &Exceptions) -> Ha
         return above;
     }
     let blocks = |ClassId(class): ClassId| staged.get(usize::from(class)).is_some_and(|s| s.stage == Stage::Block);
-    let open = rules.names.rules().iter().filter(|rule| !blocks(rule.class)).map(|rule| rules.names.pattern(rule));
+    let open = rules.names.iter().filter(|(_, rule)| !blocks(rule.class)).map(|(_, rule)| rule.name);
     for name in open.chain(exceptions.names()) {
         let mut at = name.parent();
         // Once a name is in, so are all names above it.

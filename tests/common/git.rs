@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -139,6 +139,53 @@ fn git(folder: &Path, time: i64, args: &[&str]) -> Command {
         command.env(format!("GIT_{who}_DATE"), format!("{time} +0000"));
     }
     command
+}
+
+//----------- An SSH server on loopback --------------------------------------
+
+/// OpenSSH's server with the key `stranger` as its own; the key `publisher` may log in as the user of the tests.
+pub(crate) struct Sshd {
+    process: Child,
+    /// Where it listens.
+    pub(crate) port: u16,
+    /// Who may log in.
+    pub(crate) user: String,
+}
+
+impl Sshd {
+    /// Starts it and waits until it answers.
+    pub(crate) fn start(lab: &Lab, program: &Path) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // Started by root it wants this folder, which its service would have made.
+        let _ = fs::create_dir_all("/run/sshd");
+        let folder = lab.path("");
+        let folder = folder.display();
+        let settings = format!(
+            "ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/stranger\nAuthorizedKeysFile {folder}/publisher.pub\n\
+             StrictModes no\nUsePAM no\nPidFile none\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n"
+        );
+        fs::write(lab.path("sshd_config"), settings).unwrap();
+        let mut command = Command::new(program);
+        command.args(["-D", "-f"]).arg(lab.path("sshd_config")).stderr(Stdio::null());
+        let process = command.spawn().unwrap();
+        let user = Command::new("id").arg("-un").output().unwrap().stdout;
+        let user = String::from_utf8(user).unwrap().trim().to_owned();
+        let server = Self { process, port, user };
+        for _ in 0..100 {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return server;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("sshd does not answer");
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 //----------- A web server on loopback ---------------------------------------

@@ -21,7 +21,8 @@ impl Table {
     /// Aligned columns, two spaces apart.
     pub(super) fn text(&self) -> String {
         let header: Vec<String> = self.header.iter().map(|cell| cell.to_uppercase()).collect();
-        let rows: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+        let rows: Vec<Vec<String>> =
+            self.rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
         let width = |column: usize| {
             let cells = rows.iter().chain([&header]).filter_map(|row| row.get(column));
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -62,7 +63,8 @@ fn csv_cell(cell: &str) -> String {
 /// Control characters and everything that reorders text come out as escapes.
 pub(super) fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        let steers = c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let steers =
+            c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if steers {
             let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
         } else {

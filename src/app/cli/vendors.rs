@@ -42,7 +42,9 @@ fn wanted(policy: &Policy, vendor: &Vendor) -> Vec<Wanted> {
     policy.rules().count_by_class(|class| *sizes.entry(class).or_default() += 1);
     let mut folded: BTreeMap<(Purpose, Stage, String), usize> = BTreeMap::new();
     for (id, class) in policy.rules().classes() {
-        let Some(staged) = policy.staged(id).filter(|_| class.vendor.as_deref() == Some(&vendor.file.id)) else { continue };
+        let Some(staged) = policy.staged(id).filter(|_| class.vendor.as_deref() == Some(&vendor.file.id)) else {
+            continue;
+        };
         let key = (class.purpose, staged.stage, policy.why(class, &staged.why));
         *folded.entry(key).or_default() += sizes.get(&id).copied().unwrap_or(0);
     }

@@ -1,7 +1,8 @@
 //! Upstream answers, shared by all workers: sixteen shards, each under its own lock and with its own share of the octets.
 //!
-//! Within a shard answers go round as on a clock: a look-up marks an answer as used, and when room is needed the hand takes the
-//! first one that is expired or was not used since it last came by. A look-up allocates nothing and writes at most that mark.
+//! Within a shard answers go round as on a clock: a look-up gives an answer a mark, three at most; when room is needed the hand
+//! takes a mark from each answer that it passes, and the first one that is expired or has none. So names asked for once come and
+//! go while those asked for all the time stay. A look-up allocates nothing and writes at most a mark.
 
 use super::stored::StoredAnswer;
 use crate::base::model::Mono;
@@ -11,13 +12,16 @@ use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Locks, so that workers rarely meet.
 const SHARDS: usize = 16;
 /// Octets that an answer takes besides what its key and its message take: tables, counters, the allocator's share.
 const ENTRY_OVERHEAD: usize = 160;
+
+/// Marks that an answer gathers at most.
+const MARKS_MAX: u8 = 3;
 
 /// What an answer is kept under.
 #[derive(Clone)]
@@ -138,9 +142,11 @@ impl Cache {
         if !entry.answer.is_fresh(now) {
             return None;
         }
-        // Only the first look-up since the hand came by writes, so that a busy answer's line stays shared between cores.
-        if !entry.used.load(Ordering::Relaxed) {
-            entry.used.store(true, Ordering::Relaxed);
+        // A busy answer has its marks and is not written to, so that its line stays shared between cores. A mark that is lost
+        // between two look-ups at once is no loss.
+        let marks = entry.marks.load(Ordering::Relaxed);
+        if marks < MARKS_MAX {
+            entry.marks.store(marks + 1, Ordering::Relaxed);
         }
         Some(Arc::clone(&entry.answer))
     }
@@ -159,7 +165,7 @@ impl Cache {
         }
         while shard.bytes + bytes > self.shard_bytes_max && shard.evict(now) {}
         let (name, rest) = (key.name().to_name(), key.rest());
-        shard.insert(Entry { hash, name, rest, answer, used: AtomicBool::new(false), bytes });
+        shard.insert(Entry { hash, name, rest, answer, marks: AtomicU8::new(0), bytes });
     }
 
     /// Octets in use.
@@ -211,7 +217,7 @@ struct Entry {
     name: Name,
     rest: u64,
     answer: Arc<StoredAnswer>,
-    used: AtomicBool,
+    marks: AtomicU8,
     bytes: usize,
 }
 
@@ -259,15 +265,17 @@ impl Shard {
 
     /// Moves the hand on to the first answer that may go, and lets it go; says whether there was one.
     fn evict(&mut self, now: Mono) -> bool {
-        // Twice round: once to take the marks away, once to find what has none.
-        for _ in 0..self.slots.len() * 2 {
+        // So often round that every mark is taken, and once more.
+        for _ in 0..self.slots.len() * (usize::from(MARKS_MAX) + 1) {
             let at = self.hand;
             self.hand = if at + 1 < self.slots.len() { at + 1 } else { 0 };
             let Some(entry) = self.entry(at) else { continue };
-            if !entry.answer.is_fresh(now) || !entry.used.swap(false, Ordering::Relaxed) {
+            let marks = entry.marks.load(Ordering::Relaxed);
+            if marks == 0 || !entry.answer.is_fresh(now) {
                 self.remove(at);
                 return true;
             }
+            entry.marks.store(marks - 1, Ordering::Relaxed);
         }
         false
     }

@@ -9,18 +9,18 @@ use arc_swap::ArcSwap;
 
 use super::reply::ReplyPath;
 use crate::base::model::{Mono, Now, Outcome};
+use crate::engine::ledger::{Batch, FOLDER_SLOTS, Folder};
 use crate::engine::resolver::core::{Counters, Waiter};
 use crate::engine::resolver::{Cache, CacheKey};
 use crate::policy::{Hit, Policy};
 
 /// How often what was seen is handed to the ledger.
 pub const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
-/// Slots of one thread's table of folded hits.
-pub const FOLDER_SLOTS: usize = 4_096;
 /// Misses on their way to the upstream driver.
 pub const MISS_QUEUE_MAX: usize = 4_096;
 
-/// Where folded hits go: app wires it to the ledger's bounded queue. It must not wait; `false` says that the batch is lost.
+/// Where folded hits go: app wires it to the ledger's bounded queue. It must neither wait nor panic; `false` says that the
+/// batch is lost.
 pub type HitSink = Arc<dyn Fn(Batch) -> bool + Send + Sync>;
 
 /// What the threads of the data plane share. Nothing in it is ever waited for.
@@ -85,9 +85,9 @@ impl Recorder {
         self.folder.record(now.wall, policy, client, hit);
     }
 
-    /// Hands over what was folded, if it is time.
+    /// Hands over what was folded, if it is time or the table is nearly full.
     pub fn flush_if_due(&mut self, now: Mono) {
-        if now.since(self.flushed) >= FLUSH_INTERVAL {
+        if now.since(self.flushed) >= FLUSH_INTERVAL || self.folder.is_nearly_full() {
             self.flushed = now;
             self.flush();
         }
@@ -97,8 +97,9 @@ impl Recorder {
     pub fn flush(&mut self) {
         self.plane.counters.blocked.add(std::mem::take(&mut self.blocked));
         for batch in self.folder.flush() {
+            let attempts = batch.attempts();
             if !(self.plane.hits)(batch) {
-                self.plane.counters.dropped_hits.increment();
+                self.plane.counters.dropped_hits.add(attempts);
             }
         }
     }
@@ -107,20 +108,5 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.flush();
-    }
-}
-
-/// stand-in
-pub struct Folder;
-/// stand-in
-pub struct Batch;
-#[allow(missing_docs)]
-impl Folder {
-    pub fn new(_: usize) -> Self {
-        Self
-    }
-    pub fn record(&mut self, _: crate::base::model::Wall, _: &Arc<Policy>, _: IpAddr, _: &Hit) {}
-    pub fn flush(&mut self) -> Vec<Batch> {
-        Vec::new()
     }
 }

@@ -23,12 +23,14 @@ const EPHEMERAL_TRIES_MAX: usize = 16;
 pub enum ListenError {
     /// EADDRINUSE.
     #[error(
-        "{0}: address already in use: another DNS server is running there; stop it (`ss -lnup` shows it), or give another address or port in [dns] listen"
+        "{0}: address already in use: another DNS server is running there; stop it (`ss -lnup` shows it), or give another \
+         address or port in [dns] listen"
     )]
     InUse(SocketAddr),
     /// EACCES.
     #[error(
-        "{0}: permission denied: ports below 1024 need CAP_NET_BIND_SERVICE; run as a service that has it, or give a higher port in [dns] listen"
+        "{0}: permission denied: ports below 1024 need CAP_NET_BIND_SERVICE; run as a service that has it, or give a higher \
+         port in [dns] listen"
     )]
     Denied(SocketAddr),
     /// EADDRNOTAVAIL.

@@ -1,6 +1,6 @@
 //! The task that owns the state machine: it moves misses, bytes and time in, queries and replies out.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub async fn run(
     let mut driver = Driver::new(settings, plane, sender);
     let mut flush = interval(FLUSH_INTERVAL);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut drain_until = None;
+    let (mut drain_until, mut abandon) = (None, false);
     let (mut missed, mut arrived) = (Vec::with_capacity(INPUTS_MAX), Vec::with_capacity(INPUTS_MAX));
     loop {
         tokio::select! {
@@ -51,7 +51,7 @@ pub async fn run(
             },
             _ = events.recv_many(&mut arrived, INPUTS_MAX) => {}
             () = sleep_until(driver.wake()) => {}
-            _ = flush.tick() => driver.recorder.flush(),
+            _ = flush.tick() => {}
             () = stop.cancelled(), if drain_until.is_none() => {
                 misses.close();
                 while let Ok(late) = misses.try_recv() {
@@ -59,14 +59,13 @@ pub async fn run(
                 }
                 drain_until = Some(Instant::now() + DRAIN_TIME);
             }
-            () = sleep_until(drain_until.unwrap_or_else(far)), if drain_until.is_some() => driver.abandon(),
+            () = sleep_until(drain_until.unwrap_or_else(far)), if drain_until.is_some() => abandon = true,
         }
-        driver.step(missed.drain(..), arrived.drain(..));
+        driver.step(missed.drain(..), arrived.drain(..), abandon);
         if drain_until.is_some() && driver.core.is_idle() {
             break;
         }
     }
-    driver.recorder.flush();
 }
 
 struct Driver {
@@ -76,7 +75,7 @@ struct Driver {
     recorder: Recorder,
     core: Core<ReplyPath>,
     /// The tasks of the exchanges that are listened to.
-    tasks: HashMap<ExchangeId, AbortHandle>,
+    tasks: BTreeMap<ExchangeId, AbortHandle>,
     events: mpsc::Sender<Event>,
     /// Where an answer is written before its length is known.
     scratch: Vec<u8>,
@@ -90,7 +89,7 @@ impl Driver {
             recorder: Recorder::new(Arc::clone(&plane)),
             settings,
             plane,
-            tasks: HashMap::new(),
+            tasks: BTreeMap::new(),
             events,
             scratch: vec![0; MESSAGE_OCTETS_MAX],
         }
@@ -101,9 +100,9 @@ impl Driver {
         self.core.poll_timeout().map_or_else(far, |(at, _)| Instant::now() + at.since(clock::mono()))
     }
 
-    /// Feeds inputs and time, and deals with what comes out. After a panic it goes on with an empty state machine: whoever
-    /// waited asks again.
-    fn step(&mut self, missed: impl Iterator<Item = Missed>, arrived: impl Iterator<Item = Event>) {
+    /// Feeds inputs and time, and deals with what comes out; with `abandon`, everything in flight ends. After a panic it goes
+    /// on with an empty state machine: whoever waited asks again.
+    fn step(&mut self, missed: impl Iterator<Item = Missed>, arrived: impl Iterator<Item = Event>, abandon: bool) {
         let turn = AssertUnwindSafe(|| {
             let now = clock::now();
             for Missed { key, waiter } in missed {
@@ -119,16 +118,23 @@ impl Driver {
                 }
             }
             self.core.handle_timeout(now.mono);
+            if abandon {
+                self.core.abandon(now.mono);
+            }
             self.deal(now);
+            self.recorder.flush_if_due(now.mono);
         });
         if catch_unwind(turn).is_err() {
             self.plane.counters.worker_restarts.increment();
             tracing::error!("the upstream driver panicked and goes on without what was in flight");
             self.core = new_core(&self.settings, &self.plane);
-            for (_, task) in self.tasks.drain() {
-                task.abort();
-            }
+            self.stop_exchanges();
         }
+    }
+
+    fn stop_exchanges(&mut self) {
+        let tasks = std::mem::take(&mut self.tasks);
+        tasks.into_values().for_each(|task| task.abort());
     }
 
     /// Deals with every output.
@@ -171,12 +177,11 @@ impl Driver {
         let counters = &self.plane.counters;
         if sent { counters.answered.increment() } else { counters.dropped_send.increment() }
     }
+}
 
-    /// Ends what is in flight.
-    fn abandon(&mut self) {
-        let now = clock::now();
-        self.core.abandon(now.mono);
-        self.deal(now);
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.stop_exchanges();
     }
 }
 

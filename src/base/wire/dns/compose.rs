@@ -158,7 +158,7 @@ impl Composer {
             }
             let here = self.octets.len();
             if here <= POINTER_MAX && self.names.len() < NAMES_MAX {
-                self.names.entry(suffix.into()).or_insert(u16::try_from(here).unwrap_or_default());
+                self.names.entry(suffix.into()).or_insert_with(|| u16::try_from(here).unwrap_or_default());
             }
             let end = at + 1 + usize::from(len);
             self.octets.extend_from_slice(raw.get(at..end).unwrap_or_default());

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | shorter than a header, or a response | nothing: an answer would serve reflection and loops |
 //! | another opcode than QUERY | NOTIMP |
-//! | not exactly one question; a question that cannot be read; records before the additional section; TC; octets after the last record | FORMERR |
+//! | not exactly one question, or one that cannot be read | FORMERR |
+//! | records before the additional section, TC, octets after the last record | FORMERR |
 //! | two OPT, an OPT that is not the root's, options whose lengths do not add up | FORMERR |
 //! | an EDNS version other than 0 | BADVERS |
 //! | another class than IN or ANY, a zone transfer | REFUSED |

@@ -288,7 +288,7 @@ mod tests {
             let asked: Vec<_> = target.iter().map(|label| label.to_lowercase().into_bytes()).collect();
             prop_assert_eq!((svcb.priority, labels), (priority, asked));
             let hints: Vec<IpAddr> = v4.iter().map(|&o| o.into()).chain(v6.iter().map(|&o| o.into())).collect();
-            prop_assert_eq!(svcb.hints().collect::<Vec<_>>(), hints.clone());
+            prop_assert!(svcb.hints().eq(hints.iter().copied()));
             prop_assert_eq!((svcb.has_ech(), svcb.demands_ech()), (ech.is_some(), ech.is_some() && alpn));
             let stripped = response(rtype::HTTPS, &svcb.without_ech());
             let record = AnswerView::parse(&stripped).unwrap().records().next().unwrap().unwrap();

@@ -61,7 +61,7 @@ counters! {
     dropped_queue,
     /// Dropped: the answer could not be sent.
     dropped_send,
-    /// Hits that the ledger's queue had no room for.
+    /// Attempts that the ledger's queue had no room for.
     dropped_hits,
     /// Questions refused because a bound of the core was reached.
     overloaded,

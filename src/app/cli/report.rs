@@ -1,0 +1,123 @@
+//! `interdict report`: what the ledger knows.
+
+use super::args::{ReportArgs, TableFormat};
+use super::check::moment;
+use super::table::Table;
+use super::vendors::print;
+use super::{Failure, Out};
+use crate::app::config::Config;
+use crate::app::time::parse_span;
+use crate::base::model::{Outcome, Wall};
+use crate::io::store::{Filter, Ledger, ReportRow, StoreError};
+use serde_json::{Value, json};
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::failed(error)
+    }
+}
+
+/// What every report says of itself.
+const MEANING: &str = "An attempt is a contact, not an infection; silence here is not absence.";
+
+pub(super) fn run(args: &ReportArgs, config: &Config, out: &mut Out) -> Result<u8, Failure> {
+    let since = args.since.as_deref().map(since).transpose()?;
+    let mut ledger = Ledger::open_read(&config.store)?;
+    let rows = ledger.rows(&Filter { since, vendor: args.vendor.clone() })?;
+    let mut table =
+        Table::new(&["endpoint", "vendor", "purpose", "first", "last", "count", "outcome", "channel", "destinations"]);
+    rows.iter().for_each(|row| table.row(cells(row)));
+    let objects: Vec<Value> = rows.iter().map(object).collect();
+    if args.format == TableFormat::Table && rows.is_empty() {
+        out.line("No attempt is recorded.")?;
+    } else {
+        print(&table, &objects, args.format, out)?;
+    }
+    if args.format == TableFormat::Table {
+        let gaps = ledger.gaps(since)?;
+        if !gaps.is_empty() {
+            let last = gaps.last().map_or_else(String::new, |gap| {
+                format!("; the last: {} from {} to {}", gap.why, gap.started, gap.ended)
+            });
+            let stretches = match gaps.len() {
+                1 => "1 stretch of time was".to_owned(),
+                many => format!("{many} stretches of time were"),
+            };
+            out.line(&format!("\n{stretches} not covered{last}."))?;
+        }
+        out.line(&format!("\n{MEANING}"))?;
+    }
+    Ok(0)
+}
+
+/// A moment, or a span back from now.
+fn since(text: &str) -> Result<Wall, Failure> {
+    match parse_span(text) {
+        Ok(span) => {
+            Wall::now().checked_sub(span).map_err(|_| Failure::wrong(format!("--since {text:?} is before all time")))
+        }
+        Err(_) => moment(Some(text)).map_err(|_| {
+            Failure::wrong(format!("--since {text:?} is neither a time (2026-11-01) nor a span (24h, 7d)"))
+        }),
+    }
+}
+
+/// The verdict that a row's attempts met, in one word: the strictest outcome that occurred.
+fn verdict(row: &ReportRow) -> &'static str {
+    let outcomes = &row.outcomes;
+    match () {
+        () if outcomes.blocked > 0 => "block",
+        () if outcomes.observed > 0 => "observe",
+        () => "allow",
+    }
+}
+
+fn outcomes(row: &ReportRow) -> impl Iterator<Item = (Outcome, u64)> + '_ {
+    Outcome::ALL.iter().map(|outcome| (*outcome, row.outcomes.of(*outcome)))
+}
+
+fn cells(row: &ReportRow) -> Vec<String> {
+    let endpoint = row.endpoint.names.first().or_else(|| row.endpoint.addresses.first());
+    let outcome = outcomes(row).filter(|(_, count)| *count > 0).map(|(outcome, count)| format!("{outcome} {count}"));
+    let destinations = row.destinations.iter().map(|destination| destination.destination.clone());
+    vec![
+        endpoint.cloned().unwrap_or_else(|| format!("#{}", row.endpoint.id)),
+        row.vendor.clone(),
+        row.purpose.to_string(),
+        row.first.to_string(),
+        row.last.to_string(),
+        row.count.to_string(),
+        outcome.collect::<Vec<_>>().join(" "),
+        row.channels.iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(" "),
+        destinations.collect::<Vec<_>>().join(" "),
+    ]
+}
+
+fn object(row: &ReportRow) -> Value {
+    let outcomes: serde_json::Map<String, Value> =
+        outcomes(row).map(|(outcome, count)| (outcome.to_string(), count.into())).collect();
+    let endpoint = &row.endpoint;
+    json!({
+        "endpoint": {
+            "id": endpoint.id, "addresses": endpoint.addresses, "macs": endpoint.macs, "names": endpoint.names,
+        },
+        "vendor": row.vendor,
+        "purpose": row.purpose.as_str(),
+        "family": row.purpose.family().as_str(),
+        "verdict": verdict(row),
+        "first": row.first.to_string(),
+        "last": row.last.to_string(),
+        "count": row.count,
+        "outcomes": outcomes,
+        "channel": row.channels.iter().map(|channel| channel.as_str()).collect::<Vec<_>>(),
+        "destinations": row.destinations.iter().map(|destination| json!({
+            "destination": destination.destination,
+            "count": destination.count,
+            "last": destination.last.to_string(),
+            "rule": {
+                "pattern": destination.pattern, "list": destination.list,
+                "revision": destination.revision, "place": destination.place,
+            },
+        })).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,288 @@
+//! Which policy is in force: made at the start, at a reload, when a date passes, when enforcement is paused.
+//!
+//! A reload that fails leaves everything as it was. Policies that are replaced are kept until no worker reads them any
+//! more, so that none of them is freed on a worker's time.
+
+use crate::app::config::{Config, load};
+use crate::app::lists::{self, Lists};
+use crate::app::time::{Believed, believed};
+use crate::base::model::Wall;
+use crate::io::store::{Activation, Gap, GapReason, Note, Sender};
+use crate::policy::list::Report;
+use crate::policy::{Policy, RuleSet, Settings};
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The longest pause; a longer one is a decision for the config.
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// What may be wrong while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Alarm {
+    /// There is no upstream server.
+    Upstream,
+    /// The last reload was refused.
+    Reload,
+    /// The clock is earlier than what is known to have happened.
+    Clock,
+}
+
+/// A pause of enforcement.
+#[derive(Clone, Debug)]
+pub(super) struct Pause {
+    pub(super) since: Wall,
+    pub(super) until: Wall,
+    pub(super) reason: String,
+}
+
+/// What changes when a policy does.
+struct State {
+    config: Config,
+    rules: Arc<RuleSet>,
+    reports: Vec<(String, Report)>,
+    epoch: u64,
+    pause: Option<Pause>,
+    alarms: BTreeMap<Alarm, String>,
+    retired: Vec<Arc<Policy>>,
+}
+
+/// Makes policies and puts them in force.
+pub(super) struct Activator {
+    named: Option<PathBuf>,
+    policy: Arc<ArcSwap<Policy>>,
+    ledger: Sender,
+    state: Mutex<State>,
+    /// One reload at a time; held while lists are read, when `state` is not.
+    reloading: Mutex<()>,
+}
+
+/// What a reload came to.
+pub(super) struct Reloaded {
+    pub(super) epoch: u64,
+    pub(super) rules: usize,
+    /// Settings that the new config has and that only a restart brings.
+    pub(super) after_restart: Vec<&'static str>,
+}
+
+impl Activator {
+    pub(super) fn new(config: Config, named: Option<&Path>, lists: Lists, ledger: Sender, at: Believed) -> Self {
+        let epoch = 1;
+        let settings = Arc::new(config.settings.clone());
+        let policy = Arc::new(Policy::new(epoch, Arc::clone(&lists.rules), settings, at.at));
+        let Lists { rules, reports } = lists;
+        let state = State { config, rules, reports, epoch, pause: None, alarms: BTreeMap::new(), retired: Vec::new() };
+        let made = Self {
+            named: named.map(Path::to_owned),
+            policy: Arc::new(ArcSwap::new(Arc::clone(&policy))),
+            ledger,
+            state: Mutex::new(state),
+            reloading: Mutex::new(()),
+        };
+        made.record(&policy);
+        made.mind_clock(&at);
+        made
+    }
+
+    /// Where workers read the policy.
+    pub(super) fn swap(&self) -> Arc<ArcSwap<Policy>> {
+        Arc::clone(&self.policy)
+    }
+
+    /// The policy in force.
+    pub(super) fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+
+    pub(super) fn store_path(&self) -> PathBuf {
+        self.state().config.store.clone()
+    }
+
+    pub(super) fn with_config<T>(&self, read: impl FnOnce(&Config) -> T) -> T {
+        read(&self.state().config)
+    }
+
+    /// What each list of the operator's came to when it was read.
+    pub(super) fn reports(&self) -> Vec<(String, Report)> {
+        self.state().reports.clone()
+    }
+
+    pub(super) fn pause(&self) -> Option<Pause> {
+        self.state().pause.clone()
+    }
+
+    pub(super) fn alarms(&self) -> Vec<String> {
+        self.state().alarms.values().cloned().collect()
+    }
+
+    /// Raises an alarm with a sentence, or takes it back.
+    pub(super) fn set_alarm(&self, alarm: Alarm, sentence: Option<String>) {
+        if let Some(sentence) = &sentence {
+            tracing::warn!(alarm = ?alarm, "{sentence}");
+        }
+        let mut state = self.state();
+        match sentence {
+            Some(sentence) => state.alarms.insert(alarm, sentence),
+            None => state.alarms.remove(&alarm),
+        };
+    }
+
+    /// Reads config and lists again. What is wrong with them leaves everything as it was.
+    pub(super) fn reload(&self) -> Result<Reloaded, String> {
+        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = load(self.named.as_deref())
+            .map_err(|error| error.to_string())
+            .and_then(|config| lists::load(&config).map(|lists| (config, lists)).map_err(|error| error.to_string()));
+        let (config, lists) = match read {
+            Ok(read) => read,
+            Err(why) => {
+                self.set_alarm(
+                    Alarm::Reload,
+                    Some(format!("the last reload was refused, the old policy stays: {why}")),
+                );
+                return Err(format!("{why}; the old policy stays"));
+            }
+        };
+        let mut state = self.state();
+        let after_restart = needs_restart(&state.config, &config);
+        let rules = lists.rules.len();
+        state.config = keep_running(&state.config, config);
+        state.rules = lists.rules;
+        state.reports = lists.reports;
+        state.alarms.remove(&Alarm::Reload);
+        let policy = self.put_in_force(&mut state);
+        drop(state);
+        self.record(&policy);
+        Ok(Reloaded { epoch: policy.epoch(), rules, after_restart })
+    }
+
+    /// A reload that nobody waits for.
+    pub(super) fn reload_and_log(&self) {
+        match self.reload() {
+            Ok(reloaded) => tracing::info!(epoch = reloaded.epoch, rules = reloaded.rules, "reloaded"),
+            Err(why) => tracing::error!("{why}"),
+        }
+    }
+
+    /// Stops enforcing until a moment, or goes on with it at once.
+    pub(super) fn set_pause(&self, span: Duration, reason: &str) -> Result<Option<Pause>, String> {
+        if span > PAUSE_MAX {
+            return Err(
+                "a pause lasts 24 hours at most; set stages in the config to stop enforcing for longer".to_owned()
+            );
+        }
+        if !span.is_zero() && reason.trim().is_empty() {
+            return Err("a pause needs a reason; it is recorded".to_owned());
+        }
+        let now = believed(Some(self.policy().at())).at;
+        let mut state = self.state();
+        self.end_pause(&mut state, now);
+        if !span.is_zero() {
+            let until = now.checked_add(span).map_err(|_| "that pause would end after the end of time".to_owned())?;
+            state.pause = Some(Pause { since: now, until, reason: reason.to_owned() });
+        }
+        let policy = self.put_in_force(&mut state);
+        let pause = state.pause.clone();
+        drop(state);
+        self.record(&policy);
+        Ok(pause)
+    }
+
+    /// Looks at dates: restages when a stage changes, ends a pause, frees what no worker reads any more.
+    pub(super) fn tick(&self) {
+        let policy = self.policy();
+        let now = believed(Some(policy.at()));
+        self.mind_clock(&now);
+        let mut state = self.state();
+        state.retired.retain(|old| Arc::strong_count(old) > 1);
+        let paused_out = state.pause.as_ref().is_some_and(|pause| pause.until <= now.at);
+        if paused_out {
+            self.end_pause(&mut state, now.at);
+        }
+        if paused_out || policy.next_change().is_some_and(|change| change <= now.at) {
+            let policy = self.put_in_force(&mut state);
+            drop(state);
+            tracing::info!(epoch = policy.epoch(), "stages changed");
+            self.record(&policy);
+        }
+    }
+
+    /// Makes a policy of the state and puts it in force.
+    fn put_in_force(&self, state: &mut State) -> Arc<Policy> {
+        let at = believed(Some(self.policy.load().at())).at;
+        state.epoch += 1;
+        let settings = Settings { enforce: state.pause.is_none(), ..state.config.settings.clone() };
+        let policy = Arc::new(Policy::new(state.epoch, Arc::clone(&state.rules), Arc::new(settings), at));
+        state.retired.push(self.policy.swap(Arc::clone(&policy)));
+        policy
+    }
+
+    fn end_pause(&self, state: &mut State, now: Wall) {
+        let Some(pause) = state.pause.take() else { return };
+        let ended = pause.until.min(now);
+        let gap = Gap { why: GapReason::Paused, started: pause.since, ended, attempts: 0, note: pause.reason };
+        self.ledger.send_note(Note::Gap(gap));
+    }
+
+    /// Tells the ledger which policy is in force from now on.
+    fn record(&self, policy: &Policy) {
+        let revisions: BTreeMap<&str, &str> =
+            policy.rules().lists().iter().map(|list| (&*list.id, &*list.revision)).collect();
+        self.ledger.send_note(Note::Activation(Activation {
+            policy: policy.id(),
+            at: policy.at(),
+            settings: format!("{:?}", policy.settings()),
+            revisions: serde_json::to_string(&revisions).unwrap_or_default(),
+        }));
+    }
+
+    fn mind_clock(&self, at: &Believed) {
+        let up = self.state().alarms.contains_key(&Alarm::Clock);
+        match at.disbelieved {
+            Some(clock) if !up => self.set_alarm(
+                Alarm::Clock,
+                Some(format!("the clock says {clock}, which is before {}; dates are counted from the latter", at.at)),
+            ),
+            None if up => self.set_alarm(Alarm::Clock, None),
+            _ => {}
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Whoever panicked with the lock left a state that was whole before its last assignment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What of a new config only a restart brings.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let changed = [
+        ("[dns] listen", old.listen != new.listen),
+        ("[dns] allow", old.allow != new.allow),
+        ("[dns] workers", old.workers != new.workers),
+        ("[dns] cache_mib", old.cache_octets != new.cache_octets),
+        ("[upstream] servers", old.upstreams != new.upstreams),
+        ("[store] path", old.store != new.store),
+        ("[ledger] keep_days", old.keep_days != new.keep_days),
+        ("[log]", old.log_level != new.log_level || old.log_json != new.log_json),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+}
+
+/// A new config with the parts of the old one that go on until a restart.
+fn keep_running(old: &Config, new: Config) -> Config {
+    Config {
+        listen: old.listen.clone(),
+        allow: old.allow.clone(),
+        workers: old.workers,
+        cache_octets: old.cache_octets,
+        upstreams: old.upstreams.clone(),
+        store: old.store.clone(),
+        keep_days: old.keep_days,
+        log_level: old.log_level.clone(),
+        log_json: old.log_json,
+        ..new
+    }
+}

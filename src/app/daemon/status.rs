@@ -1,0 +1,103 @@
+//! How it goes, as JSON: for `interdict status`, for monitors.
+
+use super::activate::Activator;
+use crate::base::model::{Stage, Wall};
+use crate::engine::resolver::core::Counters;
+use crate::io::store::StoreCounters;
+use crate::policy::Policy;
+use jiff::ToSpan as _;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Days before the evidence of a blocked range is too old to block on, from which this is said.
+const EXPIRY_NOTICE_DAYS: i64 = 30;
+
+/// What does not change while the daemon runs, and the figures that the data plane keeps.
+pub(super) struct About {
+    pub(super) listen: Vec<SocketAddr>,
+    pub(super) upstreams: Vec<SocketAddr>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) store: Arc<StoreCounters>,
+    pub(super) started: Wall,
+}
+
+/// Everything that `status` shows.
+pub(super) fn object(activator: &Activator, about: &About) -> Value {
+    let policy = activator.policy();
+    let mut alarms = activator.alarms();
+    alarms.extend(about.store.alarm().map(|alarm| alarm.to_string()));
+    let pause = activator.pause();
+    let state = if pause.is_some() {
+        "paused"
+    } else if !blocks(&policy) {
+        "not-enforcing"
+    } else if alarms.is_empty() {
+        "healthy"
+    } else {
+        "alarm"
+    };
+    let counters: Map<String, Value> =
+        about.counters.snapshot().into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect();
+    json!({
+        "state": state,
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "started": about.started.to_string(),
+        "listen": about.listen,
+        "upstreams": about.upstreams,
+        "pause": pause.map(|pause| json!({
+            "since": pause.since.to_string(), "until": pause.until.to_string(), "reason": pause.reason,
+        })),
+        "alarms": alarms,
+        "warnings": warnings(activator, &policy),
+        "policy": policy_object(&policy),
+        "counters": counters,
+        "ledger": {
+            "path": activator.store_path().join("ledger.sqlite"),
+            "sequence": about.store.sequence(),
+            "attempts": about.store.attempts_committed(),
+            "lost": about.store.lost(),
+            "waiting": about.store.waiting(),
+        },
+    })
+}
+
+fn policy_object(policy: &Policy) -> Value {
+    let lists = policy.rules().lists().iter().map(|list| json!({"id": &*list.id, "revision": &*list.revision}));
+    json!({
+        "epoch": policy.epoch(),
+        "id": policy.id().to_string(),
+        "at": policy.at().to_string(),
+        "next_change": policy.next_change().map(|change| change.to_string()),
+        "rules": policy.rules().len(),
+        "bytes": policy.rules().bytes(),
+        "lists": lists.collect::<Vec<_>>(),
+    })
+}
+
+/// Whether anything at all is blocked.
+fn blocks(policy: &Policy) -> bool {
+    policy.rules().classes().any(|(id, _)| policy.staged(id).is_some_and(|staged| staged.stage == Stage::Block))
+}
+
+/// What is not wrong yet: evidence that runs out, list lines that were left out.
+fn warnings(activator: &Activator, policy: &Policy) -> Vec<String> {
+    let notice = policy.at().checked_add((24 * EXPIRY_NOTICE_DAYS).hours()).unwrap_or(Wall::MAX);
+    let mut expiring: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for (id, class) in policy.rules().classes() {
+        let blocked = policy.staged(id).is_some_and(|staged| staged.stage == Stage::Block);
+        if let (true, Some(expires), Some(vendor)) = (blocked, class.expires, &class.vendor)
+            && expires <= notice
+        {
+            *expiring.entry((vendor.to_string(), expires.to_string())).or_default() += 1;
+        }
+    }
+    let expiring = expiring.into_keys().map(|(vendor, when)| {
+        format!("address ranges of {vendor} fall to observe on {when}: their evidence is then a year old")
+    });
+    let reports = activator.reports().into_iter().filter(|(_, report)| report.bad > 0);
+    let reports = reports.map(|(id, report)| format!("list {id}: {} lines were left out as unreadable", report.bad));
+    expiring.chain(reports).collect()
+}

@@ -1,0 +1,129 @@
+//! Sockets, runtimes and threads of the data plane.
+
+use super::StartError;
+use super::activate::Activator;
+use crate::app::config::Config;
+use crate::engine::resolver::core::{Bounds, CoreSettings, Counters};
+use crate::engine::resolver::{AnswerLimits, Cache};
+use crate::io::listen::{Acl, CONNECTIONS_MAX, Listening, serve_tcp, spawn_udp};
+use crate::io::store::{Sender, StoreMessage};
+use crate::io::sys::limits::raise_open_files;
+use crate::io::sys::plane::{MISS_QUEUE_MAX, Plane};
+use crate::io::sys::socket::{self, Listeners};
+use crate::io::upstream;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Descriptors that exchanges and streams may need at once, with room for files and listeners.
+const OPEN_FILES: u64 = 16_384;
+/// What POSIX promises, for a system that does not say.
+const OPEN_FILES_LEAST: usize = 256;
+/// How long streams and misses may take to end; the driver's own drain is shorter.
+const STOP_TIME: Duration = Duration::from_secs(4);
+
+/// Binds every address before anything is started, so that an address in use starts nothing.
+pub(super) fn open(config: &Config) -> Result<Vec<Listeners>, StartError> {
+    let listeners = config.listen.iter().map(|address| socket::listen(*address, config.workers));
+    Ok(listeners.collect::<Result<Vec<_>, _>>()?)
+}
+
+/// What the threads of the data plane share.
+pub(super) fn plane(activator: &Activator, counters: Arc<Counters>, ledger: Sender) -> Arc<Plane> {
+    let cache_octets = activator.with_config(|config| config.cache_octets);
+    Arc::new(Plane {
+        policy: activator.swap(),
+        cache: Arc::new(Cache::new(cache_octets, rand::random())),
+        counters,
+        hits: Arc::new(move |batch| ledger.try_send(StoreMessage::Batch(batch))),
+    })
+}
+
+/// The data plane as it runs.
+pub(super) struct Running {
+    workers: Vec<JoinHandle<()>>,
+    runtime: Runtime,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Starts workers, streams and the upstream driver.
+pub(super) fn start(
+    activator: &Activator,
+    plane: Arc<Plane>,
+    opened: Vec<Listeners>,
+    servers: Vec<SocketAddr>,
+) -> Result<Running, StartError> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("data").enable_all().build()?;
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let (misses, missed) = mpsc::channel(MISS_QUEUE_MAX);
+    let open_files = open_files();
+    let settings = CoreSettings { servers, bounds: bounds(open_files), answers: AnswerLimits::default() };
+    let streams_max = CONNECTIONS_MAX.min(open_files / 4 / opened.len().max(1));
+    tasks.spawn_on(upstream::run(settings, Arc::clone(&plane), missed, stop.clone()), runtime.handle());
+    let acl = Arc::new(activator.with_config(|config| Acl::new(config.allow.iter().copied())));
+    let mut running = Running { workers: Vec::new(), runtime, tasks, stop };
+    for listeners in opened {
+        let listening = Listening {
+            plane: Arc::clone(&plane),
+            acl: Arc::clone(&acl),
+            misses: misses.clone(),
+            stop: running.stop.clone(),
+        };
+        for (i, udp) in listeners.udp.into_iter().enumerate() {
+            running.workers.push(spawn_udp(format!("udp-{i}"), udp, listening.clone())?);
+        }
+        running.tasks.spawn_on(
+            async move {
+                if let Err(error) = serve_tcp(listeners.tcp, streams_max, listening).await {
+                    tracing::error!(%error, "TCP is not served");
+                }
+            },
+            running.runtime.handle(),
+        );
+    }
+    running.tasks.close();
+    Ok(running)
+}
+
+/// How many files may be open, once the limit is raised as far as it goes.
+fn open_files() -> usize {
+    let limit = raise_open_files(OPEN_FILES).or_else(|error| {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+        raise_open_files(0)
+    });
+    limit.map_or(OPEN_FILES_LEAST, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// Bounds that leave descriptors for others: exchanges take half of them at most, streams a quarter; ledger, lists, listeners and
+/// control socket have the rest.
+fn bounds(open_files: usize) -> Bounds {
+    let default = Bounds::default();
+    Bounds {
+        questions: default.questions.min(open_files / 4),
+        exchanges: default.exchanges.min(open_files / 2),
+        ..default
+    }
+}
+
+impl Running {
+    /// Stops receiving, answers what is in flight, hands over what was recorded.
+    pub(super) fn stop(self) {
+        self.stop.cancel();
+        for worker in self.workers {
+            // A worker restarts itself after a panic; one that died for good has said so.
+            let _ = worker.join();
+        }
+        let waited = self.runtime.block_on(async { tokio::time::timeout(STOP_TIME, self.tasks.wait()).await });
+        if waited.is_err() {
+            tracing::warn!("some streams did not end in time and were cut off");
+        }
+        self.runtime.shutdown_timeout(Duration::from_millis(200));
+    }
+}

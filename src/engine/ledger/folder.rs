@@ -1,0 +1,553 @@
+//! Folding where attempts arise: one bounded table a worker, flushed a few times a second.
+//!
+//! Everything that [`Folder::record`] needs is taken when the folder is made: entries, their index, and an arena for names.
+//! Counts are exact whatever comes. When three quarters of the table are used, or the arena is, new destinations fall
+//! together into one entry for each client, rule, channel and outcome. When the rest is used too, which takes thousands of
+//! client addresses within one flush, attempts are counted as lost.
+
+use crate::base::model::{Channel, Decision, Destination, Origin, Outcome, Sighting, Wall};
+use crate::base::name::{NAME_OCTETS_MAX, NameRef};
+use crate::policy::{Hit, Policy, RuleId};
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A good number of slots for a resolver worker: about one MiB.
+pub const FOLDER_SLOTS: usize = 8192;
+/// Octets of the arena for each slot: the wire form of an ordinary name, twice over.
+const ARENA_OCTETS_PER_SLOT: usize = 48;
+/// Batches that an epoch change closed and that wait for the flush; one is usual, more than a few are a storm of reloads.
+const CLOSED_MAX: usize = 16;
+
+/// Attempts of one kind under one policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folded {
+    /// The client's address, IPv4 as such.
+    pub client: IpAddr,
+    /// Who caused it.
+    pub origin: Origin,
+    /// The rule, of the batch's policy.
+    pub rule: RuleId,
+    /// What was decided.
+    pub decision: Decision,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// How it was seen.
+    pub channel: Channel,
+    /// Where it wanted to go.
+    pub destination: Destination,
+    /// The port, where the channel has one.
+    pub port: Option<u16>,
+    /// First attempt.
+    pub first: Wall,
+    /// Last attempt.
+    pub last: Wall,
+    /// Attempts, exact.
+    pub count: u64,
+}
+
+/// What one folder recorded under one policy between two flushes.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The policy that decided; rules are ids of its epoch.
+    pub policy: Arc<Policy>,
+    /// Attempts by kind, in the order of their first arrival.
+    pub rows: Vec<Folded>,
+    /// Attempts that no row had room for.
+    pub lost: u64,
+}
+
+impl Batch {
+    /// Attempts in the rows.
+    #[must_use]
+    pub fn attempts(&self) -> u64 {
+        self.rows.iter().fold(0, |sum, row| sum.saturating_add(row.count))
+    }
+
+    /// Resolves the rules: sightings mean the same in any epoch. Attempts by a rule that the policy does not have, which no
+    /// engine makes, come back as lost.
+    #[must_use]
+    pub fn into_sightings(self) -> (Vec<Sighting>, u64) {
+        let policy = self.policy.id();
+        let mut facts = HashMap::new();
+        let mut lost = self.lost;
+        let mut sightings = Vec::with_capacity(self.rows.len());
+        for row in self.rows {
+            let known = facts.entry(row.rule).or_insert_with(|| self.policy.facts(row.rule).map(Arc::new));
+            let Some(rule) = known else {
+                lost = lost.saturating_add(row.count);
+                continue;
+            };
+            sightings.push(Sighting {
+                client: row.client,
+                origin: row.origin,
+                channel: row.channel,
+                destination: row.destination,
+                port: row.port,
+                rule: Arc::clone(rule),
+                verdict: row.decision,
+                outcome: row.outcome,
+                first: row.first,
+                last: row.last,
+                count: row.count,
+                policy,
+            });
+        }
+        (sightings, lost)
+    }
+}
+
+/// What makes two attempts one kind, the name apart, which lies in the arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    client: IpAddr,
+    origin: Origin,
+    rule: RuleId,
+    decision: Decision,
+    outcome: Outcome,
+    channel: Channel,
+    target: Target,
+    port: Option<u16>,
+}
+
+/// The kind of a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Target {
+    Name,
+    Address(IpAddr),
+    Other,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: Key,
+    hash: u64,
+    /// Where the name stands in the arena; nothing for other destinations.
+    name_at: u32,
+    name_len: u8,
+    first: Wall,
+    last: Wall,
+    count: u64,
+}
+
+/// A worker's table of attempts.
+#[derive(Debug)]
+pub struct Folder {
+    slots: usize,
+    policy: Option<Arc<Policy>>,
+    entries: Vec<Entry>,
+    index: HashTable<u32>,
+    arena: Vec<u8>,
+    hasher: RandomState,
+    lost: u64,
+    closed: Vec<Batch>,
+}
+
+impl Folder {
+    /// A table of so many slots, [`FOLDER_SLOTS`] for example; all its memory is taken now.
+    #[must_use]
+    pub fn new(slots: usize) -> Self {
+        let slots = slots.clamp(4, u32::MAX as usize / NAME_OCTETS_MAX);
+        Self {
+            slots,
+            policy: None,
+            entries: Vec::with_capacity(slots),
+            index: HashTable::with_capacity(slots),
+            arena: Vec::with_capacity(slots * ARENA_OCTETS_PER_SLOT),
+            hasher: RandomState::default(),
+            lost: 0,
+            closed: Vec::new(),
+        }
+    }
+
+    /// Counts an attempt of a client. Allocates nothing, unless the policy changed since the last flush.
+    pub fn record(&mut self, wall: Wall, policy: &Arc<Policy>, client: IpAddr, hit: &Hit) {
+        self.record_from(Origin::Client, wall, policy, client, hit);
+    }
+
+    /// Counts an attempt of whatever origin.
+    pub fn record_from(&mut self, origin: Origin, wall: Wall, policy: &Arc<Policy>, client: IpAddr, hit: &Hit) {
+        if self.policy.as_ref().is_none_or(|known| known.epoch() != policy.epoch()) {
+            self.close_batch();
+            self.policy = Some(Arc::clone(policy));
+        }
+        let name = Some(hit.name.as_ref()).filter(|name| !name.is_root());
+        let target = match (name, hit.address) {
+            (Some(_), _) => Target::Name,
+            (None, Some(address)) => Target::Address(address.to_canonical()),
+            (None, None) => Target::Other,
+        };
+        let key = Key {
+            client: client.to_canonical(),
+            origin,
+            rule: hit.rule,
+            decision: hit.decision,
+            outcome: hit.outcome,
+            channel: hit.channel,
+            target,
+            port: hit.port,
+        };
+        let octets = name.map_or(&[][..], NameRef::as_wire);
+        if self.count(wall, key, octets) {
+            return;
+        }
+        let has_room = self.entries.len() < self.slots / 4 * 3
+            && self.arena.len() + octets.len() <= self.slots * ARENA_OCTETS_PER_SLOT;
+        if has_room {
+            self.insert(wall, key, octets);
+            return;
+        }
+        let collapsed = Key { target: Target::Other, port: None, ..key };
+        if self.count(wall, collapsed, &[]) {
+            return;
+        }
+        if self.entries.len() < self.slots {
+            self.insert(wall, collapsed, &[]);
+        } else {
+            self.lost = self.lost.saturating_add(1);
+        }
+    }
+
+    /// Whether destinations are about to fall together: a flush before the next batch of packets keeps them apart.
+    #[must_use]
+    pub fn is_nearly_full(&self) -> bool {
+        self.entries.len() >= self.slots / 2 || self.arena.len() >= self.slots * ARENA_OCTETS_PER_SLOT / 4 * 3
+    }
+
+    /// Whether a flush would give nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.lost == 0 && self.closed.is_empty()
+    }
+
+    /// Gives out what was recorded since the last flush, a batch for each policy, and forgets it.
+    pub fn flush(&mut self) -> Vec<Batch> {
+        self.close_batch();
+        // An idle worker must not keep a policy alive that nobody else uses.
+        self.policy = None;
+        std::mem::take(&mut self.closed)
+    }
+
+    /// Adds one attempt to its entry, if there is one.
+    fn count(&mut self, wall: Wall, key: Key, name: &[u8]) -> bool {
+        let hash = self.hash(&key, name);
+        let (entries, arena) = (&self.entries, &self.arena);
+        let is_it = |&place: &u32| {
+            entries
+                .get(place as usize)
+                .is_some_and(|entry| entry.hash == hash && entry.key == key && name_in(arena, entry) == name)
+        };
+        let Some(&place) = self.index.find(hash, is_it) else { return false };
+        let Some(entry) = self.entries.get_mut(place as usize) else { return false };
+        entry.first = entry.first.min(wall);
+        entry.last = entry.last.max(wall);
+        entry.count = entry.count.saturating_add(1);
+        true
+    }
+
+    /// Makes an entry; the caller has seen that there is room.
+    fn insert(&mut self, wall: Wall, key: Key, name: &[u8]) {
+        let hash = self.hash(&key, name);
+        let (Ok(place), Ok(name_at), Ok(name_len)) =
+            (u32::try_from(self.entries.len()), u32::try_from(self.arena.len()), u8::try_from(name.len()))
+        else {
+            self.lost = self.lost.saturating_add(1);
+            return;
+        };
+        self.arena.extend_from_slice(name);
+        self.entries.push(Entry { key, hash, name_at, name_len, first: wall, last: wall, count: 1 });
+        let entries = &self.entries;
+        self.index.insert_unique(hash, place, |&place| entries.get(place as usize).map_or(0, |entry| entry.hash));
+    }
+
+    fn hash(&self, key: &Key, name: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        key.hash(&mut hasher);
+        hasher.write(name);
+        hasher.finish()
+    }
+
+    /// Closes what was recorded under the present policy.
+    fn close_batch(&mut self) {
+        let Some(policy) = self.policy.as_ref().filter(|_| !self.entries.is_empty() || self.lost != 0) else { return };
+        let rows: Vec<Folded> = self.entries.iter().map(|entry| folded(&self.arena, entry)).collect();
+        let batch = Batch { policy: Arc::clone(policy), rows, lost: std::mem::take(&mut self.lost) };
+        self.entries.clear();
+        self.index.clear();
+        self.arena.clear();
+        if self.closed.len() < CLOSED_MAX {
+            self.closed.push(batch);
+        } else if let Some(last) = self.closed.last_mut() {
+            last.lost = last.lost.saturating_add(batch.attempts()).saturating_add(batch.lost);
+        }
+    }
+}
+
+fn name_in<'a>(arena: &'a [u8], entry: &Entry) -> &'a [u8] {
+    let from = entry.name_at as usize;
+    arena.get(from..from + usize::from(entry.name_len)).unwrap_or_default()
+}
+
+fn folded(arena: &[u8], entry: &Entry) -> Folded {
+    let key = entry.key;
+    let destination = match key.target {
+        Target::Name => NameRef::from_wire(name_in(arena, entry))
+            .map_or(Destination::Other, |name| Destination::Name(name.to_name())),
+        Target::Address(address) => Destination::Address(address),
+        Target::Other => Destination::Other,
+    };
+    Folded {
+        client: key.client,
+        origin: key.origin,
+        rule: key.rule,
+        decision: key.decision,
+        outcome: key.outcome,
+        channel: key.channel,
+        destination,
+        port: key.port,
+        first: entry.first,
+        last: entry.last,
+        count: entry.count,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::model::{Purpose, Stage};
+    use crate::base::name::{Match, NameBuf, Pattern};
+    use crate::policy::{Class, List, RuleSetBuilder, Settings, Subject};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    const RULES: usize = 3;
+
+    /// A real policy with a rule on each of `r0.example`, `r1.example` and so on.
+    fn policy(epoch: u64) -> Arc<Policy> {
+        let mut builder = RuleSetBuilder::new();
+        let list = List {
+            id: "test".into(),
+            file: "test.txt".into(),
+            revision: "1".into(),
+            stage: Some(Stage::Block),
+            expires: None,
+        };
+        let list = builder.list(list).unwrap();
+        let class = Class { list, vendor: None, purpose: Purpose::Unknown, limit: None, expires: None };
+        let class = builder.class(class).unwrap();
+        for (line, rule) in (1..).zip(0..RULES) {
+            builder.name(class, &Pattern::parse(&format!("r{rule}.example"), Match::Suffix).unwrap(), line).unwrap();
+        }
+        let at = "2026-01-01T00:00:00Z".parse().unwrap();
+        Arc::new(Policy::new(epoch, Arc::new(builder.finish()), Arc::new(Settings::default()), at))
+    }
+
+    fn name(text: &str) -> NameBuf {
+        NameBuf::from(text.parse::<crate::base::name::Name>().unwrap().as_ref())
+    }
+
+    fn hit(policy: &Policy, rule: usize, host: &str) -> Hit {
+        let name = name(&format!("{host}.r{rule}.example"));
+        let verdict = policy.decide(&Subject { name: Some(name.as_ref()), ..Subject::default() });
+        Hit {
+            rule: verdict.rule.unwrap(),
+            decision: verdict.decision,
+            outcome: Outcome::Blocked,
+            channel: Channel::Dns,
+            name,
+            address: None,
+            port: None,
+        }
+    }
+
+    fn at(second: i64) -> Wall {
+        Wall::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    fn client(n: u16) -> IpAddr {
+        IpAddr::from([10, 0, (n >> 8) as u8, n as u8])
+    }
+
+    fn attempts(batches: &[Batch]) -> u64 {
+        batches.iter().map(Batch::attempts).sum()
+    }
+
+    #[derive(Clone, Debug)]
+    struct Attempt {
+        second: i64,
+        client: u16,
+        rule: usize,
+        host: u8,
+        epoch: u64,
+        outcome: Outcome,
+        channel: Channel,
+    }
+
+    fn any_attempt() -> impl Strategy<Value = Attempt> {
+        let outcomes = proptest::sample::select(&[Outcome::Blocked, Outcome::Observed][..]);
+        let channels = proptest::sample::select(&[Channel::Dns, Channel::DnsAnswer][..]);
+        (0_i64..3, 0_u16..6, 0..RULES, 0_u8..6, 1_u64..3, outcomes, channels).prop_map(
+            |(second, client, rule, host, epoch, outcome, channel)| Attempt {
+                second,
+                client,
+                rule,
+                host,
+                epoch,
+                outcome,
+                channel,
+            },
+        )
+    }
+
+    /// Attempts by epoch, client, rule, outcome and channel.
+    type Sums = BTreeMap<(u64, IpAddr, RuleId, Outcome, Channel), (u64, Wall, Wall)>;
+
+    fn add(sums: &mut Sums, key: (u64, IpAddr, RuleId, Outcome, Channel), count: u64, first: Wall, last: Wall) {
+        let sum = sums.entry(key).or_insert((0, first, last));
+        *sum = (sum.0 + count, sum.1.min(first), sum.2.max(last));
+    }
+
+    proptest! {
+        #[test]
+        fn sums_are_those_of_a_naive_table_whatever_the_size(
+            slots in proptest::sample::select(&[4_usize, 16, 64, 1024][..]),
+            given in prop::collection::vec(any_attempt(), 0..200),
+            flush_every in 1_usize..200,
+        ) {
+            let policies = [policy(1), policy(2)];
+            let mut folder = Folder::new(slots);
+            let mut batches = Vec::new();
+            let mut naive = Sums::new();
+            for (n, one) in given.iter().enumerate() {
+                let policy = &policies[one.epoch as usize - 1];
+                let mut hit = hit(policy, one.rule, &format!("h{}", one.host));
+                (hit.outcome, hit.channel) = (one.outcome, one.channel);
+                folder.record(at(one.second), policy, client(one.client), &hit);
+                let key = (one.epoch, client(one.client), hit.rule, one.outcome, one.channel);
+                add(&mut naive, key, 1, at(one.second), at(one.second));
+                if n % flush_every == 0 {
+                    batches.extend(folder.flush());
+                }
+            }
+            batches.extend(folder.flush());
+            prop_assert!(folder.is_empty());
+            let lost: u64 = batches.iter().map(|batch| batch.lost).sum();
+            prop_assert_eq!(attempts(&batches) + lost, given.len() as u64);
+            if slots == 1024 && flush_every < 16 {
+                prop_assert_eq!(lost, 0);
+            }
+            if lost == 0 {
+                let mut folded = Sums::new();
+                for batch in &batches {
+                    for row in &batch.rows {
+                        let key = (batch.policy.epoch(), row.client, row.rule, row.outcome, row.channel);
+                        add(&mut folded, key, row.count, row.first, row.last);
+                    }
+                }
+                prop_assert_eq!(folded, naive);
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_table_gives_up_destinations_first_and_attempts_last() {
+        let policy = policy(1);
+        let mut folder = Folder::new(16);
+        for n in 0..100 {
+            folder.record(at(0), &policy, client(1), &hit(&policy, 0, &format!("h{n}")));
+        }
+        let [batch] = &folder.flush()[..] else { panic!("one policy makes one batch") };
+        assert_eq!((batch.attempts(), batch.lost), (100, 0));
+        assert_eq!(batch.rows.len(), 13, "twelve names and the others");
+        let others = batch.rows.last().unwrap();
+        assert_eq!((&others.destination, others.count), (&Destination::Other, 88));
+
+        for n in 0..100 {
+            folder.record(at(0), &policy, client(n), &hit(&policy, 0, "h"));
+        }
+        let [batch] = &folder.flush()[..] else { panic!("one policy makes one batch") };
+        assert_eq!((batch.attempts(), batch.lost), (16, 84));
+    }
+
+    #[test]
+    fn what_is_known_is_counted_also_when_nothing_new_fits() {
+        let policy = policy(1);
+        let mut folder = Folder::new(4);
+        folder.record(at(0), &policy, client(0), &hit(&policy, 0, "h"));
+        for n in 1..50 {
+            folder.record(at(0), &policy, client(n), &hit(&policy, 0, "h"));
+        }
+        folder.record(at(9), &policy, client(0), &hit(&policy, 0, "h"));
+        let batches = folder.flush();
+        let first = &batches[0].rows[0];
+        assert_eq!((first.count, first.first, first.last), (2, at(0), at(9)));
+    }
+
+    #[test]
+    fn long_names_fill_the_arena_before_the_table_and_count_on() {
+        let policy = policy(1);
+        let mut folder = Folder::new(64);
+        let long = ["a".repeat(63), "b".repeat(63), "c".repeat(63)].join(".");
+        for n in 0..40 {
+            folder.record(at(0), &policy, client(0), &hit(&policy, 0, &format!("h{n}.{long}")));
+        }
+        let batches = folder.flush();
+        assert_eq!(attempts(&batches), 40);
+        assert!(batches[0].rows.iter().any(|row| row.destination == Destination::Other && row.count > 20));
+    }
+
+    #[test]
+    fn an_epoch_change_closes_a_batch_and_each_resolves_under_its_own_policy() {
+        let (old, new) = (policy(1), policy(2));
+        let mut folder = Folder::new(64);
+        folder.record(at(0), &old, client(0), &hit(&old, 1, "h"));
+        folder.record(at(0), &new, client(0), &hit(&new, 1, "h"));
+        let batches = folder.flush();
+        assert_eq!(batches.iter().map(|batch| batch.policy.epoch()).collect::<Vec<_>>(), [1, 2]);
+        for batch in batches {
+            let (sightings, lost) = batch.into_sightings();
+            assert_eq!((sightings.len(), lost), (1, 0));
+            assert_eq!(&*sightings[0].rule.place, "test.txt:2");
+            assert_eq!(sightings[0].destination.to_string(), "h.r1.example");
+        }
+    }
+
+    #[test]
+    fn a_storm_of_epochs_loses_nothing_uncounted() {
+        let policies = [policy(1), policy(2)];
+        let mut folder = Folder::new(64);
+        for n in 0..100 {
+            let policy = &policies[n % 2];
+            folder.record(at(0), policy, client(0), &hit(policy, 0, "h"));
+        }
+        let batches = folder.flush();
+        assert_eq!(batches.len(), CLOSED_MAX);
+        assert_eq!(attempts(&batches) + batches.iter().map(|batch| batch.lost).sum::<u64>(), 100);
+    }
+
+    #[test]
+    fn memory_is_taken_once() {
+        let policy = policy(1);
+        let mut folder = Folder::new(64);
+        let before = (folder.entries.capacity(), folder.index.capacity(), folder.arena.capacity());
+        for round in 0..3 {
+            for n in 0..500 {
+                folder.record(at(round), &policy, client(n), &hit(&policy, 0, &format!("h{n}")));
+            }
+            folder.flush();
+        }
+        assert_eq!((folder.entries.capacity(), folder.index.capacity(), folder.arena.capacity()), before);
+    }
+
+    #[test]
+    fn an_ipv4_client_on_an_ipv6_socket_is_the_same_client() {
+        let policy = policy(1);
+        let mut folder = Folder::new(64);
+        folder.record(at(0), &policy, "::ffff:10.0.0.7".parse().unwrap(), &hit(&policy, 0, "h"));
+        folder.record(at(0), &policy, client(7), &hit(&policy, 0, "h"));
+        assert_eq!(folder.flush()[0].rows.len(), 1);
+    }
+}

@@ -1,0 +1,17 @@
+//! The ledger's folds, without its storage: attempts → sightings → rows and events.
+//!
+//! ```text
+//! worker: Hit ─ Folder::record ▸ flush ─▶ Batch ─ bounded queue ─▶ io::store: Batch::sightings ─ fold, Day::add ─▶ rows, events
+//! ```
+//! Counts are exact at every step. Where a bounded table is full, first the destination is given up ([`Destination::Other`]),
+//! then the attempt itself, and that is counted ([`Batch::lost`]).
+//!
+//! [`Destination::Other`]: crate::base::model::Destination::Other
+
+mod day;
+mod fold;
+mod folder;
+
+pub use day::{Day, DayError, HOURS_IN_DAY, Hour};
+pub use fold::{Event, Outcomes, REAPPEARED_AFTER, Row, fold};
+pub use folder::{Batch, FOLDER_SLOTS, Folded, Folder};

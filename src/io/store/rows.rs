@@ -1,0 +1,258 @@
+//! Rows of the ledger in SQL: read, folded, written.
+
+use super::convert::{count, millis, number, wall, word};
+use crate::base::model::{Channel, Destination, Outcome, Purpose, Sighting, Wall};
+use crate::engine::ledger::{Day, Event, Hour, Outcomes, Row, fold};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use std::collections::BTreeMap;
+
+/// Destinations that are kept apart for one endpoint × vendor × purpose; further ones are "(others)".
+pub(super) const DESTINATIONS_MAX: u64 = 256;
+
+/// An endpoint × vendor × purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key<'a> {
+    pub(super) endpoint: i64,
+    pub(super) vendor: &'a str,
+    pub(super) purpose: Purpose,
+}
+
+/// Folds sightings of one row, each with its rule's id, into it and writes what changed.
+pub(super) fn write(conn: &Connection, key: Key<'_>, sightings: &[(&Sighting, i64)]) -> rusqlite::Result<Vec<Event>> {
+    let (id, mut row) = load(conn, key)?;
+    let mut events = Vec::new();
+    let mut days: BTreeMap<i64, Added> = BTreeMap::new();
+    let mut channels: BTreeMap<Channel, (Wall, u64)> = BTreeMap::new();
+    for &(sighting, _) in sightings {
+        let (folded, news) = fold(row.take(), sighting);
+        row = Some(folded);
+        events.extend(news);
+        let Hour { day, hour } = Hour::of_sighting(sighting);
+        days.entry(day).or_insert_with(|| Added::new(sighting)).add(hour, sighting);
+        let (last, count) = channels.entry(sighting.channel).or_insert((sighting.last, 0));
+        *last = sighting.last.max(*last);
+        *count = count.saturating_add(sighting.count);
+    }
+    let Some(row) = row else { return Ok(events) };
+    let id = save(conn, key, id, &row)?;
+    for (channel, (last, count)) in channels {
+        add_channel(conn, id, channel, last, count)?;
+    }
+    for (day, added) in days {
+        add_day(conn, id, day, added)?;
+    }
+    let mut destinations = Destinations { conn, ledger: id, known: None };
+    for &(sighting, rule) in sightings {
+        destinations.add(sighting, rule)?;
+    }
+    Ok(events)
+}
+
+/// Attempts that a day gains.
+struct Added {
+    attempts: Day,
+    first: Wall,
+    last: Wall,
+}
+
+impl Added {
+    fn new(sighting: &Sighting) -> Self {
+        Self { attempts: Day::default(), first: sighting.last, last: sighting.last }
+    }
+
+    fn add(&mut self, hour: u8, sighting: &Sighting) {
+        self.attempts.add(hour, sighting.outcome, sighting.count);
+        self.first = self.first.min(sighting.first);
+        self.last = self.last.max(sighting.last);
+    }
+}
+
+fn load(conn: &Connection, key: Key<'_>) -> rusqlite::Result<(Option<i64>, Option<Row>)> {
+    let found = conn
+        .prepare_cached(
+            "SELECT id, first, last, count, blocked, observed, excepted, leaked, unknown FROM ledger
+             WHERE endpoint = ?1 AND vendor = ?2 AND purpose = ?3",
+        )?
+        .query_row(params![key.endpoint, key.vendor, key.purpose.as_str()], |row| {
+            let folded = Row {
+                first: wall(row, 1)?,
+                last: wall(row, 2)?,
+                count: count(row, 3)?,
+                outcomes: outcomes(row, 4)?,
+                channels: BTreeMap::new(),
+            };
+            Ok((row.get::<_, i64>(0)?, folded))
+        })
+        .optional()?;
+    let Some((id, mut row)) = found else { return Ok((None, None)) };
+    let mut statement = conn.prepare_cached("SELECT channel, count FROM ledger_channel WHERE ledger = ?1")?;
+    for pair in statement.query_map([id], |row| Ok((word(row, 0)?, count(row, 1)?)))? {
+        let (channel, count) = pair?;
+        row.channels.insert(channel, count);
+    }
+    Ok((Some(id), Some(row)))
+}
+
+fn save(conn: &Connection, key: Key<'_>, id: Option<i64>, row: &Row) -> rusqlite::Result<i64> {
+    let sums = &row.outcomes;
+    let (first, last, count) = (millis(row.first), millis(row.last), number(row.count));
+    let [blocked, observed, excepted, leaked, unknown] =
+        [sums.blocked, sums.observed, sums.excepted, sums.leaked, sums.unknown].map(number);
+    if let Some(id) = id {
+        conn.prepare_cached(
+            "UPDATE ledger SET first = ?2, last = ?3, count = ?4, blocked = ?5, observed = ?6, excepted = ?7, leaked = ?8,
+             unknown = ?9 WHERE id = ?1",
+        )?
+        .execute(params![id, first, last, count, blocked, observed, excepted, leaked, unknown])?;
+        return Ok(id);
+    }
+    conn.prepare_cached(
+        "INSERT INTO ledger (endpoint, vendor, purpose, first, last, count, blocked, observed, excepted, leaked, unknown)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?
+    .execute(params![
+        key.endpoint,
+        key.vendor,
+        key.purpose.as_str(),
+        first,
+        last,
+        count,
+        blocked,
+        observed,
+        excepted,
+        leaked,
+        unknown
+    ])?;
+    Ok(conn.last_insert_rowid())
+}
+
+fn add_channel(conn: &Connection, id: i64, channel: Channel, last: Wall, count: u64) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO ledger_channel (ledger, channel, last, count) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET last = max(last, excluded.last), count = count + excluded.count",
+    )?
+    .execute(params![id, channel.as_str(), millis(last), number(count)])?;
+    Ok(())
+}
+
+fn add_day(conn: &Connection, id: i64, day: i64, added: Added) -> rusqlite::Result<()> {
+    let stored: Option<Day> = conn
+        .prepare_cached("SELECT hours FROM ledger_day WHERE ledger = ?1 AND day = ?2")?
+        .query_row([id, day], |row| hours(row, 0))
+        .optional()?;
+    let mut attempts = added.attempts;
+    if let Some(stored) = stored {
+        attempts.merge(&stored);
+    }
+    let sums = attempts.outcomes_from(0);
+    let [count, blocked, observed, excepted, leaked, unknown] =
+        [sums.total(), sums.blocked, sums.observed, sums.excepted, sums.leaked, sums.unknown].map(number);
+    conn.prepare_cached(
+        "INSERT INTO ledger_day (ledger, day, hours, first, last, count, blocked, observed, excepted, leaked, unknown)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+         ON CONFLICT DO UPDATE SET hours = excluded.hours, first = min(first, excluded.first), last = max(last, excluded.last),
+           count = excluded.count, blocked = excluded.blocked, observed = excluded.observed, excepted = excluded.excepted,
+           leaked = excluded.leaked, unknown = excluded.unknown",
+    )?
+    .execute(params![
+        id,
+        day,
+        attempts.pack(),
+        millis(added.first),
+        millis(added.last),
+        count,
+        blocked,
+        observed,
+        excepted,
+        leaked,
+        unknown
+    ])?;
+    Ok(())
+}
+
+/// The destinations of one row, bounded.
+struct Destinations<'a> {
+    conn: &'a Connection,
+    ledger: i64,
+    /// How many there are, once counted.
+    known: Option<u64>,
+}
+
+impl Destinations<'_> {
+    fn add(&mut self, sighting: &Sighting, rule: i64) -> rusqlite::Result<()> {
+        let text = sighting.destination.to_string();
+        if self.update(&text, sighting, rule)? {
+            return Ok(());
+        }
+        let known = match self.known {
+            Some(known) => known,
+            None => self.count()?,
+        };
+        self.known = Some(known);
+        if known < DESTINATIONS_MAX || sighting.destination == Destination::Other {
+            self.known = Some(known.saturating_add(1));
+            return self.insert(&text, sighting, rule);
+        }
+        let others = Destination::Other.to_string();
+        if self.update(&others, sighting, rule)? { Ok(()) } else { self.insert(&others, sighting, rule) }
+    }
+
+    fn update(&self, text: &str, sighting: &Sighting, rule: i64) -> rusqlite::Result<bool> {
+        let changed = self
+            .conn
+            .prepare_cached(
+                "UPDATE destination SET rule = iif(?5 >= last, ?4, rule), first = min(first, ?6), last = max(last, ?5),
+                 count = count + ?7 WHERE ledger = ?1 AND destination = ?2 AND channel = ?3",
+            )?
+            .execute(params![
+                self.ledger,
+                text,
+                sighting.channel.as_str(),
+                rule,
+                millis(sighting.last),
+                millis(sighting.first),
+                number(sighting.count)
+            ])?;
+        Ok(changed != 0)
+    }
+
+    fn insert(&self, text: &str, sighting: &Sighting, rule: i64) -> rusqlite::Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO destination (ledger, destination, channel, rule, first, last, count)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                self.ledger,
+                text,
+                sighting.channel.as_str(),
+                rule,
+                millis(sighting.first),
+                millis(sighting.last),
+                number(sighting.count)
+            ])?;
+        Ok(())
+    }
+
+    fn count(&self) -> rusqlite::Result<u64> {
+        self.conn
+            .prepare_cached("SELECT count(*) FROM destination WHERE ledger = ?1")?
+            .query_row([self.ledger], |row| count(row, 0))
+    }
+}
+
+/// Reads the five outcome columns from `column` on.
+pub(super) fn outcomes(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Outcomes> {
+    let mut sums = Outcomes::default();
+    let order = [Outcome::Blocked, Outcome::Observed, Outcome::Excepted, Outcome::Leaked, Outcome::Unknown];
+    for (place, outcome) in order.into_iter().enumerate() {
+        sums.add(outcome, count(row, column + place)?);
+    }
+    Ok(sums)
+}
+
+/// Reads a packed day.
+pub(super) fn hours(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Day> {
+    Day::unpack(row.get_ref(column)?.as_blob()?).map_err(|error| super::convert::refused(column, Type::Blob, error))
+}

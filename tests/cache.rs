@@ -1,0 +1,134 @@
+//! The shared cache: bounds, expiry, who has to go, and many threads at once.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+
+#[path = "common/dns.rs"]
+mod dns_fixture;
+
+use dns_fixture::*;
+use hickory_proto::rr::RecordType;
+use interdict::engine::resolver::{Cache, CacheKey, StoredAnswer};
+use std::sync::Arc;
+
+fn entry(name: &str, ttl: u32) -> (CacheKey, Arc<StoredAnswer>) {
+    let stored = stored(name, RecordType::A, &[address(name, ttl, "192.0.2.1")]);
+    (key(name, RecordType::A), Arc::new(stored))
+}
+
+#[test]
+fn what_was_put_is_found_until_it_expires() {
+    let cache = Cache::new(1 << 20, 1);
+    let (key, stored) = entry("a.example", 60);
+    assert!(cache.get(at(0).mono, &key).is_none());
+    cache.put(at(0).mono, &key, Arc::clone(&stored));
+    assert!(Arc::ptr_eq(&cache.get(at(59).mono, &key).unwrap(), &stored));
+    assert!(cache.get(at(60).mono, &key).is_none());
+    let name = key.name();
+    for other in [
+        CacheKey::new(name, 28, 1, false, false),
+        CacheKey::new(name, 1, 255, false, false),
+        CacheKey::new(name, 1, 1, true, false),
+        CacheKey::new(name, 1, 1, false, true),
+        dns_fixture::key("b.example", RecordType::A),
+        dns_fixture::key("example", RecordType::A),
+    ] {
+        assert!(cache.get(at(0).mono, &other).is_none(), "{other:?}");
+    }
+    // A newer answer takes the place of the older.
+    let (_, newer) = entry("a.example", 90);
+    cache.put(at(61).mono, &key, Arc::clone(&newer));
+    assert!(Arc::ptr_eq(&cache.get(at(61).mono, &key).unwrap(), &newer));
+    assert_eq!(cache.len(), 1);
+    // One that may not be cached takes nobody's place.
+    let (_, passing) = entry("a.example", 0);
+    cache.put(at(61).mono, &key, passing);
+    assert!(Arc::ptr_eq(&cache.get(at(61).mono, &key).unwrap(), &newer));
+}
+
+#[test]
+fn octets_stay_within_their_bound_and_what_is_used_stays() {
+    let bound = 256 * 1024;
+    let cache = Cache::new(bound, 7);
+    let busy: Vec<_> = (0..50).map(|i| entry(&format!("busy{i}.example"), 60)).collect();
+    for (key, stored) in &busy {
+        cache.put(at(0).mono, key, Arc::clone(stored));
+    }
+    for i in 0..10_000 {
+        let (key, stored) = entry(&format!("n{i}.example"), 60);
+        cache.put(at(0).mono, &key, stored);
+        assert!(cache.bytes() <= bound, "after {i}");
+        assert!(cache.get(at(0).mono, &key).is_some(), "the newest is there");
+        if i % 20 == 0 {
+            busy.iter().for_each(|(key, _)| drop(cache.get(at(0).mono, key)));
+        }
+    }
+    let left = busy.iter().filter(|(key, _)| cache.get(at(0).mono, key).is_some()).count();
+    assert!(left >= 45, "{left} of 50 that are asked for again and again");
+    assert!(cache.len() > 300, "{}", cache.len());
+    // One that is larger than a shard is not kept, and takes nobody's place.
+    let records: Vec<_> = (0..200)
+        .map(|i| address(&format!("{}.{}.example", "x".repeat(60), "y".repeat(60)), 60, &format!("10.0.0.{i}")))
+        .collect();
+    let name = records[0].name.to_string();
+    let large = Arc::new(stored(&name, RecordType::A, &records));
+    let tiny = Cache::new(16 * 1024, 7);
+    tiny.put(at(0).mono, &key(&name, RecordType::A), large);
+    assert_eq!((tiny.len(), tiny.bytes(), tiny.is_empty()), (0, 0, true));
+}
+
+#[test]
+fn what_has_expired_goes_first() {
+    let cache = Cache::new(64 * 1024, 3);
+    let count = |seconds: u64, names: &[String]| {
+        names.iter().filter(|name| cache.get(at(seconds).mono, &key(name, RecordType::A)).is_some()).count()
+    };
+    let old: Vec<_> = (0..60).map(|i| format!("old{i}.example")).collect();
+    for name in &old {
+        let (key, stored) = entry(name, 10);
+        cache.put(at(0).mono, &key, stored);
+        drop(cache.get(at(0).mono, &key));
+    }
+    let before = cache.len();
+    // All of them were used, none is of use any more.
+    let new: Vec<_> = (0..40).map(|i| format!("new{i}.example")).collect();
+    for name in &new {
+        let (key, stored) = entry(name, 60);
+        cache.put(at(20).mono, &key, stored);
+    }
+    assert_eq!((before, count(20, &new), count(20, &old)), (60, 40, 0));
+}
+
+#[test]
+fn many_threads_put_and_get() {
+    let cache = Cache::new(128 * 1024, 5);
+    std::thread::scope(|scope| {
+        for thread in 0..4_usize {
+            let cache = &cache;
+            scope.spawn(move || {
+                for i in 0..2_000_usize {
+                    let name = format!("n{}.example", (i * (thread + 1)) % 900);
+                    let (key, stored) = entry(&name, 60);
+                    match cache.get(at(0).mono, &key) {
+                        Some(found) => assert_eq!(found.octets(), stored.octets(), "{name}"),
+                        None => cache.put(at(0).mono, &key, stored),
+                    }
+                }
+            });
+        }
+    });
+    assert!(cache.bytes() <= 128 * 1024 && !cache.is_empty());
+}
+
+#[test]
+fn a_thread_that_panicked_with_the_lock_held_stops_nobody() {
+    let cache = Cache::new(1 << 20, 1);
+    let (key, stored) = entry("a.example", 60);
+    cache.put(at(0).mono, &key, stored);
+    std::thread::scope(|scope| {
+        let died = scope.spawn(|| {
+            let _held = cache.get(at(0).mono, &key).unwrap();
+            panic!("as it happens");
+        });
+        assert!(died.join().is_err());
+    });
+    assert!(cache.get(at(0).mono, &key).is_some());
+}

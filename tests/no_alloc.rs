@@ -1,0 +1,109 @@
+//! The hot path allocates nothing: blocked names, cached answers, judged answers, misses and what is no query.
+#![allow(unsafe_code, reason = "an allocator that counts is the only way to see an allocation")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+#[path = "common/dns.rs"]
+mod dns_fixture;
+
+use dns_fixture::*;
+use hickory_proto::rr::RecordType;
+use interdict::base::model::{BlockAnswer, Stage};
+use interdict::engine::resolver::front::{self, answer, answer_from};
+use interdict::engine::resolver::{Ask, Cache, Failure, Outcome};
+use interdict::policy::Sinkhole;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator as it came; counting touches a thread-local without a destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations<T>(of: impl FnOnce() -> T) -> (u64, T) {
+    let before = COUNT.get();
+    let made = of();
+    (COUNT.get() - before, made)
+}
+
+#[test]
+fn allocations_are_counted() {
+    assert!(allocations(|| std::hint::black_box(vec![0_u8; 9])).0 > 0);
+}
+
+#[test]
+fn the_front_allocates_nothing() {
+    let policy = with(1, BlockAnswer::Null, Stage::Block, &["spared.blocked.example"], Sinkhole::default());
+    let cache = Cache::new(1 << 20, 1);
+    let keep = |name: &str, records: &[hickory_proto::rr::Record]| {
+        let stored = Arc::new(stored(name, RecordType::A, records));
+        cache.put(at(0).mono, &key(name, RecordType::A), Arc::clone(&stored));
+        stored
+    };
+    let good = keep("good.example", &[address("good.example", 60, "192.0.2.1")]);
+    let leads = [cname("leads.example", 60, "x.blocked.example"), address("x.blocked.example", 60, "192.0.2.1")];
+    let leads = keep("leads.example", &leads);
+    keep("watched.example", &[address("watched.example", 60, "91.103.64.9")]);
+    let queries: Vec<_> = [
+        "blocked.example",
+        "a.b.c.deny.example",
+        "x.wild.example",
+        "good.example",
+        "leads.example",
+        "watched.example",
+        "spared.blocked.example",
+        "a.name.that.nobody.knows.example",
+    ]
+    .into_iter()
+    .flat_map(|name| [query(name, RecordType::A, Some(1232)), query(name, RecordType::ANY, None)])
+    .chain([vec![0; 3], vec![0; 12], [query("good.example", RecordType::A, Some(1232)), vec![0]].concat()])
+    .collect();
+    let mut out = vec![0; 65_535];
+    let mut outcomes = [0; 3];
+    for message in &queries {
+        for ask in [udp(message), tcp(message)] {
+            for seconds in [0, 1] {
+                let (count, outcome) = allocations(|| answer(at(seconds), &policy, &cache, &ask, &mut out));
+                assert_eq!(count, 0, "{message:x?}: {outcome:?}");
+                outcomes[match outcome {
+                    Outcome::Answered { .. } => 0,
+                    Outcome::Miss(_) => 1,
+                    Outcome::Drop(_) => 2,
+                }] += 1;
+            }
+            let (count, _) = allocations(|| front::fail(&ask, Failure::Timeout, &mut out));
+            assert_eq!(count, 0);
+        }
+    }
+    assert!(outcomes.iter().all(|&count| count > 0), "{outcomes:?}");
+    for (stored, name) in [(good, "good.example"), (leads, "leads.example")] {
+        let message = query(name, RecordType::A, None);
+        let ask: Ask<'_> = udp(&message);
+        let (count, _) = allocations(|| answer_from(at(0), &policy, &stored, &ask, &mut out));
+        assert_eq!(count, 0, "{name}");
+    }
+}

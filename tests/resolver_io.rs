@@ -1,0 +1,479 @@
+//! Listeners, state machine and upstream driver together, over loopback sockets against a scripted upstream.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
+
+#[path = "common/upstream.rs"]
+mod upstream;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::RData;
+use interdict::engine::resolver::core::{Bounds, CoreSettings, Counters};
+use interdict::engine::resolver::{AnswerLimits, Cache};
+use interdict::io::listen::{Acl, CONNECTIONS_MAX, Listening, PIPELINE_MAX, serve_tcp, spawn_udp};
+use interdict::io::sys::plane::{MISS_QUEUE_MAX, Plane};
+use interdict::io::sys::socket;
+use interdict::policy::list::{bundled, vendor};
+use interdict::policy::{Policy, RuleSet, RuleSetBuilder, Settings};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use upstream::{Act, Upstream, wire};
+
+const HOME: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
+const BLOCKED: &str = "s00.upd.kaspersky.com";
+
+fn rules() -> Arc<RuleSet> {
+    static RULES: OnceLock<Arc<RuleSet>> = OnceLock::new();
+    let build = || {
+        let mut builder = RuleSetBuilder::new();
+        for (file, text) in bundled::files() {
+            builder.add_vendor_file(Arc::new(vendor::read(file, text).unwrap()), "test").unwrap();
+        }
+        Arc::new(builder.finish())
+    };
+    Arc::clone(RULES.get_or_init(build))
+}
+
+/// A resolver without its app: listeners, driver, and a sink that counts attempts.
+struct Daemon {
+    address: SocketAddr,
+    counters: Arc<Counters>,
+    attempts: Arc<AtomicU64>,
+    /// Makes the next worker that hands something over panic.
+    panic: Arc<AtomicBool>,
+    stop: CancellationToken,
+    workers: Vec<JoinHandle<()>>,
+    runtime: Option<Runtime>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Daemon {
+    fn start(listen: &str, servers: Vec<SocketAddr>, acl: Acl) -> Self {
+        let policy = Policy::new(1, rules(), Arc::new(Settings::default()), "2026-11-23T12:00:00Z".parse().unwrap());
+        let counters = Arc::new(Counters::default());
+        let attempts = Arc::new(AtomicU64::new(0));
+        let sink = Arc::clone(&attempts);
+        let panic = Arc::new(AtomicBool::new(false));
+        let panic_once = Arc::clone(&panic);
+        let plane = Arc::new(Plane {
+            policy: Arc::new(ArcSwap::from_pointee(policy)),
+            cache: Arc::new(Cache::new(1 << 20, 7)),
+            counters: Arc::clone(&counters),
+            hits: Arc::new(move |batch| {
+                let of_a_worker = std::thread::current().name().is_some_and(|name| name.starts_with("udp"));
+                assert!(!(of_a_worker && panic_once.swap(false, Ordering::Relaxed)), "as the test wants it");
+                sink.fetch_add(batch.attempts(), Ordering::Relaxed);
+                true
+            }),
+        });
+        let stop = CancellationToken::new();
+        let (misses, missed) = mpsc::channel(MISS_QUEUE_MAX);
+        let listening = Listening { plane: Arc::clone(&plane), acl: Arc::new(acl), misses, stop: stop.clone() };
+        let opened = socket::listen(listen.parse().unwrap(), 2).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let settings = CoreSettings { servers, bounds: Bounds::default(), answers: AnswerLimits::default() };
+        let driver = runtime.spawn(interdict::io::upstream::run(settings, plane, missed, stop.clone()));
+        let streams = serve_tcp(opened.tcp, CONNECTIONS_MAX, listening.clone());
+        let streams = runtime.spawn(async move { streams.await.unwrap() });
+        let workers = opened
+            .udp
+            .into_iter()
+            .enumerate()
+            .map(|(number, udp)| spawn_udp(format!("udp-{number}"), udp, listening.clone()).unwrap())
+            .collect();
+        let tasks = vec![driver, streams];
+        Self { address: opened.address, counters, attempts, panic, stop, workers, runtime: Some(runtime), tasks }
+    }
+
+    fn new(servers: &[&Upstream]) -> Self {
+        let servers = servers.iter().map(|upstream| upstream.address).collect();
+        Self::start("127.0.0.1:0", servers, Acl::default())
+    }
+
+    fn client(&self) -> UdpSocket {
+        client(self.address)
+    }
+
+    /// Asks over UDP.
+    fn ask(&self, name: &str) -> Message {
+        exchange(&self.client(), &query(1, name))
+    }
+
+    /// Stops everything and waits for it.
+    fn shut_down(&mut self) {
+        self.stop.cancel();
+        for worker in self.workers.drain(..) {
+            worker.join().unwrap();
+        }
+        if let Some(runtime) = self.runtime.take() {
+            for task in self.tasks.drain(..) {
+                runtime.block_on(task).unwrap();
+            }
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn client(to: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(to).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+    socket
+}
+
+fn query(id: u16, name: &str) -> Vec<u8> {
+    let mut out = id.to_be_bytes().to_vec();
+    out.extend_from_slice(&[1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    out.extend_from_slice(&wire(name));
+    out.extend_from_slice(&[0, 1, 0, 1]);
+    out
+}
+
+fn receive(socket: &UdpSocket) -> Message {
+    let mut buffer = [0; 4096];
+    let len = socket.recv(&mut buffer).unwrap();
+    Message::from_vec(&buffer[..len]).unwrap()
+}
+
+fn exchange(socket: &UdpSocket, query: &[u8]) -> Message {
+    socket.send(query).unwrap();
+    receive(socket)
+}
+
+fn send_framed(stream: &mut TcpStream, message: &[u8]) {
+    let mut framed = u16::try_from(message.len()).unwrap().to_be_bytes().to_vec();
+    framed.extend_from_slice(message);
+    stream.write_all(&framed).unwrap();
+}
+
+fn receive_framed(stream: &mut TcpStream) -> Message {
+    let mut len = [0; 2];
+    stream.read_exact(&mut len).unwrap();
+    let mut message = vec![0; usize::from(u16::from_be_bytes(len))];
+    stream.read_exact(&mut message).unwrap();
+    Message::from_vec(&message).unwrap()
+}
+
+fn stream(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+    stream
+}
+
+fn addresses(message: &Message) -> Vec<Ipv4Addr> {
+    let address = |data: &RData| if let RData::A(a) = data { Some(a.0) } else { None };
+    message.answers.iter().filter_map(|record| address(&record.data)).collect()
+}
+
+fn rcode(message: &Message) -> ResponseCode {
+    message.metadata.response_code
+}
+
+#[test]
+fn udp_and_tcp_resolve_and_the_second_answer_is_cached() {
+    let up = Upstream::start([("example.org", Act::Address(HOME))]);
+    let daemon = Daemon::new(&[&up]);
+    let first = daemon.ask("example.org");
+    assert_eq!((rcode(&first), addresses(&first)), (ResponseCode::NoError, vec![HOME]));
+    assert_eq!(first.metadata.id, 1);
+    let mut tcp = stream(daemon.address);
+    send_framed(&mut tcp, &query(7, "example.org"));
+    let second = receive_framed(&mut tcp);
+    assert_eq!((second.metadata.id, addresses(&second)), (7, vec![HOME]));
+    assert_eq!(up.count("example.org"), 1);
+    assert_eq!(rcode(&daemon.ask("nothing.example")), ResponseCode::NXDomain);
+    send_framed(&mut tcp, &query(8, "over.tcp.example"));
+    assert_eq!(rcode(&receive_framed(&mut tcp)), ResponseCode::NXDomain);
+}
+
+#[test]
+fn a_blocked_name_is_answered_without_upstream_and_recorded() {
+    let up = Upstream::start([]);
+    let mut daemon = Daemon::new(&[&up]);
+    for _ in 0..10 {
+        assert_eq!(addresses(&daemon.ask(BLOCKED)), [Ipv4Addr::UNSPECIFIED]);
+    }
+    let mut tcp = stream(daemon.address);
+    send_framed(&mut tcp, &query(7, BLOCKED));
+    assert_eq!(addresses(&receive_framed(&mut tcp)), [Ipv4Addr::UNSPECIFIED]);
+    drop(tcp);
+    daemon.shut_down();
+    assert!(up.asked().is_empty());
+    assert_eq!((daemon.counters.blocked.get(), daemon.attempts.load(Ordering::Relaxed)), (11, 11));
+}
+
+#[test]
+fn a_harmless_name_that_leads_to_a_blocked_one_is_blocked_and_recorded_once() {
+    let up = Upstream::start([("cdn.example.org", Act::Alias(BLOCKED, HOME))]);
+    let mut daemon = Daemon::new(&[&up]);
+    let answer = daemon.ask("cdn.example.org");
+    assert!(!addresses(&answer).contains(&HOME), "{answer:?}");
+    daemon.shut_down();
+    assert_eq!((daemon.counters.blocked.get(), daemon.attempts.load(Ordering::Relaxed)), (1, 1));
+}
+
+#[test]
+fn an_observed_name_that_misses_is_recorded_once() {
+    let up = Upstream::start([("www.kaspersky.com", Act::Address(HOME))]);
+    let mut daemon = Daemon::new(&[&up]);
+    assert_eq!(addresses(&daemon.ask("www.kaspersky.com")), [HOME]);
+    daemon.shut_down();
+    assert_eq!(daemon.attempts.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn five_hundred_identical_questions_are_one_upstream_query() {
+    let slow = Act::After(Duration::from_millis(300), Box::new(Act::Address(HOME)));
+    let up = Upstream::start([("example.org", slow)]);
+    let daemon = Daemon::new(&[&up]);
+    let clients: Vec<UdpSocket> = (0..500).map(|_| daemon.client()).collect();
+    for (number, client) in clients.iter().enumerate() {
+        client.send(&query(u16::try_from(number).unwrap(), "Example.ORG")).unwrap();
+    }
+    for (number, client) in clients.iter().enumerate() {
+        let answer = receive(client);
+        assert_eq!((usize::from(answer.metadata.id), addresses(&answer)), (number, vec![HOME]));
+        assert_eq!(answer.queries[0].name().to_string(), "Example.ORG.", "the case is echoed as asked");
+    }
+    assert_eq!(up.asked().len(), 1);
+    assert_eq!(up.count("example.org"), 1, "upstream is asked in lower case");
+}
+
+#[test]
+fn a_silent_server_is_left_for_the_next() {
+    let dead = Upstream::start([("example.org", Act::Silence)]);
+    let up = Upstream::start([("example.org", Act::Address(HOME))]);
+    let daemon = Daemon::new(&[&dead, &up]);
+    let begun = Instant::now();
+    assert_eq!(addresses(&daemon.ask("example.org")), [HOME]);
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(700) && took < Duration::from_secs(3), "{took:?}");
+    assert_eq!((dead.count("example.org"), up.count("example.org")), (1, 1));
+}
+
+#[test]
+fn a_server_that_refuses_connections_is_left_at_once() {
+    let up = Upstream::start([("example.org", Act::Address(HOME))]);
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let daemon = Daemon::start("127.0.0.1:0", vec![nobody, up.address], Acl::default());
+    let begun = Instant::now();
+    assert_eq!(addresses(&daemon.ask("example.org")), [HOME]);
+    assert!(begun.elapsed() < Duration::from_millis(700));
+    assert!(daemon.counters.upstream_errors.get() >= 1);
+}
+
+#[test]
+fn servfail_moves_on() {
+    let broken = Upstream::start([("example.org", Act::Rcode(2))]);
+    let up = Upstream::start([("example.org", Act::Address(HOME))]);
+    let daemon = Daemon::new(&[&broken, &up]);
+    assert_eq!(addresses(&daemon.ask("example.org")), [HOME]);
+}
+
+#[test]
+fn servfail_everywhere_is_servfail() {
+    let one = Upstream::start([("example.org", Act::Rcode(5))]);
+    let two = Upstream::start([("example.org", Act::Rcode(2))]);
+    let daemon = Daemon::new(&[&one, &two]);
+    assert_eq!(rcode(&daemon.ask("example.org")), ResponseCode::ServFail);
+}
+
+#[test]
+fn silence_everywhere_is_servfail_within_the_question_time() {
+    let dead = Upstream::start([("example.org", Act::Silence)]);
+    let daemon = Daemon::new(&[&dead]);
+    let begun = Instant::now();
+    assert_eq!(rcode(&daemon.ask("example.org")), ResponseCode::ServFail);
+    let took = begun.elapsed();
+    assert!(took > Duration::from_secs(4) && took < Duration::from_secs(7), "{took:?}");
+    let asked = dead.asked();
+    assert_eq!(asked.len(), 3);
+    let mut ports: Vec<u16> = asked.iter().map(|asked| asked.from.port()).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!(ports.len(), 3, "a source port for each query");
+}
+
+#[test]
+fn a_truncated_answer_is_asked_again_over_tcp() {
+    let up = Upstream::start([("big.example.org", Act::Truncate(200))]);
+    let daemon = Daemon::new(&[&up]);
+    let mut tcp = stream(daemon.address);
+    send_framed(&mut tcp, &query(3, "big.example.org"));
+    assert_eq!(addresses(&receive_framed(&mut tcp)).len(), 200);
+    assert_eq!(up.asked().iter().map(|asked| asked.tcp).collect::<Vec<_>>(), [false, true]);
+    // Over UDP it does not fit: the client is told to come over TCP.
+    let cut = daemon.ask("big.example.org");
+    assert!(cut.metadata.truncation);
+    assert_eq!(up.asked().len(), 2);
+}
+
+#[test]
+fn an_answer_under_a_wrong_id_is_not_believed() {
+    let up = Upstream::start([("example.org", Act::WrongId(HOME))]);
+    let daemon = Daemon::new(&[&up]);
+    assert_eq!(addresses(&daemon.ask("example.org")), [HOME]);
+    assert_eq!(daemon.counters.spoof_near_misses.get(), 1);
+}
+
+#[test]
+fn who_may_not_ask_hears_nothing() {
+    let up = Upstream::start([]);
+    let acl = Acl::new(["192.0.2.0/24".parse().unwrap()]);
+    let daemon = Daemon::start("127.0.0.1:0", vec![up.address], acl);
+    let client = daemon.client();
+    client.set_read_timeout(Some(Duration::from_millis(600))).unwrap();
+    client.send(&query(1, BLOCKED)).unwrap();
+    assert_eq!(client.recv(&mut [0; 512]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    let mut tcp = stream(daemon.address);
+    let _ = tcp.write_all(&[0; 2]);
+    assert!(matches!(tcp.read(&mut [0; 512]), Ok(0) | Err(_)), "closed without a word");
+    assert_eq!(daemon.counters.dropped_acl.get(), 2);
+    assert!(up.asked().is_empty());
+}
+
+#[test]
+fn a_wildcard_listener_answers_from_the_address_asked() {
+    let up = Upstream::start([("example.org", Act::Address(HOME))]);
+    let daemon = Daemon::start("0.0.0.0:0", vec![up.address], Acl::default());
+    for host in [2, 3] {
+        let asked = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, host)), daemon.address.port());
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+        // A miss, a hit of the cache, and a block: from the driver, and from the worker.
+        for name in ["example.org", "example.org", BLOCKED] {
+            client.send_to(&query(1, name), asked).unwrap();
+            let (_, from) = client.recv_from(&mut [0; 512]).unwrap();
+            assert_eq!(from, asked);
+        }
+    }
+}
+
+#[test]
+fn garbage_gets_no_answer_and_does_no_harm() {
+    let up = Upstream::start([("example.org", Act::Address(HOME))]);
+    let daemon = Daemon::new(&[&up]);
+    let client = daemon.client();
+    for len in 0..12 {
+        client.send(&vec![0xff; len]).unwrap();
+    }
+    client.send(&[0x80; 600]).unwrap();
+    client.send(&[0; 5_000]).unwrap();
+    assert_eq!(addresses(&exchange(&client, &query(9, "example.org"))), [HOME]);
+    assert_eq!(daemon.counters.dropped_malformed.get(), 14);
+}
+
+#[test]
+fn a_pipeline_is_answered_out_of_order() {
+    let slow = Act::After(Duration::from_millis(500), Box::new(Act::Address(HOME)));
+    let up = Upstream::start([("slow.example", slow), ("fast.example", Act::Address(HOME))]);
+    let daemon = Daemon::new(&[&up]);
+    let mut tcp = stream(daemon.address);
+    send_framed(&mut tcp, &query(1, "slow.example"));
+    send_framed(&mut tcp, &query(2, "fast.example"));
+    send_framed(&mut tcp, &query(3, BLOCKED));
+    let order: Vec<u16> = (0..3).map(|_| receive_framed(&mut tcp).metadata.id).collect();
+    assert_eq!(order.last(), Some(&1), "{order:?}");
+}
+
+#[test]
+fn a_long_pipeline_is_answered_in_full() {
+    let up = Upstream::start([]);
+    let daemon = Daemon::new(&[&up]);
+    let mut tcp = stream(daemon.address);
+    let count = u16::try_from(PIPELINE_MAX * 4).unwrap();
+    for id in 0..count {
+        send_framed(&mut tcp, &query(id, &format!("q{id}.example")));
+    }
+    let mut ids: Vec<u16> = (0..count).map(|_| receive_framed(&mut tcp).metadata.id).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..count).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_client_that_closes_its_side_still_gets_its_answer() {
+    let slow = Act::After(Duration::from_millis(300), Box::new(Act::Address(HOME)));
+    let up = Upstream::start([("slow.example", slow)]);
+    let daemon = Daemon::new(&[&up]);
+    let mut tcp = stream(daemon.address);
+    send_framed(&mut tcp, &query(1, "slow.example"));
+    tcp.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(addresses(&receive_framed(&mut tcp)), [HOME]);
+    assert_eq!(tcp.read(&mut [0; 1]).unwrap(), 0);
+}
+
+#[test]
+fn half_a_message_is_not_waited_for_long() {
+    let up = Upstream::start([]);
+    let daemon = Daemon::new(&[&up]);
+    let mut tcp = stream(daemon.address);
+    tcp.write_all(&[0, 40, 1, 2, 3]).unwrap();
+    let begun = Instant::now();
+    assert_eq!(tcp.read(&mut [0; 1]).unwrap(), 0);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn connections_of_one_client_are_bounded() {
+    let up = Upstream::start([]);
+    let daemon = Daemon::new(&[&up]);
+    let max = interdict::io::listen::CONNECTIONS_PER_CLIENT_MAX;
+    let streams: Vec<TcpStream> = (0..max + 5).map(|_| stream(daemon.address)).collect();
+    let mut last = stream(daemon.address);
+    assert!(matches!(last.read(&mut [0; 1]), Ok(0) | Err(_)));
+    assert_eq!(daemon.counters.dropped_connections.get(), 6);
+    drop(streams);
+    sleep(Duration::from_millis(300));
+    let mut again = stream(daemon.address);
+    send_framed(&mut again, &query(1, BLOCKED));
+    assert_eq!(receive_framed(&mut again).metadata.id, 1);
+}
+
+#[test]
+fn shutting_down_answers_what_is_in_flight() {
+    let slow = Act::After(Duration::from_millis(600), Box::new(Act::Address(HOME)));
+    let up = Upstream::start([("slow.example", slow), ("dead.example", Act::Silence)]);
+    let mut daemon = Daemon::new(&[&up]);
+    let (slow, dead) = (daemon.client(), daemon.client());
+    slow.send(&query(1, "slow.example")).unwrap();
+    dead.send(&query(2, "dead.example")).unwrap();
+    sleep(Duration::from_millis(200));
+    let begun = Instant::now();
+    daemon.shut_down();
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert_eq!(addresses(&receive(&slow)), [HOME]);
+    assert_eq!(rcode(&receive(&dead)), ResponseCode::ServFail);
+}
+
+#[test]
+fn a_worker_that_panics_goes_on_and_is_counted() {
+    let up = Upstream::start([]);
+    let daemon = Daemon::new(&[&up]);
+    daemon.panic.store(true, Ordering::Relaxed);
+    let begun = Instant::now();
+    while daemon.counters.worker_restarts.get() == 0 && begun.elapsed() < Duration::from_secs(5) {
+        daemon.ask(BLOCKED);
+        sleep(Duration::from_millis(20));
+    }
+    assert_eq!(daemon.counters.worker_restarts.get(), 1);
+    // More source ports than workers: each of them is asked.
+    for _ in 0..20 {
+        assert_eq!(addresses(&daemon.ask(BLOCKED)), [Ipv4Addr::UNSPECIFIED]);
+    }
+}
