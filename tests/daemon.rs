@@ -3,6 +3,8 @@
 
 #[path = "common/dns.rs"]
 mod dns;
+#[path = "common/git.rs"]
+mod git;
 #[path = "common/daemon.rs"]
 mod harness;
 #[path = "common/tier.rs"]
@@ -18,6 +20,8 @@ mod commands;
 mod dates;
 #[path = "daemon/errors.rs"]
 mod errors;
+#[path = "daemon/lists.rs"]
+mod lists;
 #[path = "daemon/naive.rs"]
 mod naive;
 #[path = "daemon/start.rs"]

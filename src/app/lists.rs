@@ -1,9 +1,15 @@
 //! Reading all lists that a config names into one rule set: vendor files first, then the operator's lists.
 
-use super::config::{Blocklist, Config};
+use super::config::{Blocklist, Config, GitList, Origin};
+use super::sync::{Feed, feeds};
+use crate::base::model::Wall;
+use crate::io::sync::source::{ListFile, Snapshot};
+use crate::io::sync::{CommitId, Refused};
+use crate::policy::list::Format;
 use crate::policy::list::{ListError, Refusal, Report, bundled, did_you_mean, vendor};
 use crate::policy::{List, RuleSet, RuleSetBuilder, TooMany};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
@@ -55,6 +61,14 @@ pub enum ListsError {
         /// The id that it resembles.
         hint: String,
     },
+    /// What is kept of a repository cannot be used.
+    #[error("list {id}: {why}")]
+    Kept {
+        /// The list.
+        id: String,
+        /// Why.
+        why: Box<Refused>,
+    },
     /// A bound was passed.
     #[error("the lists together: {0}")]
     TooMany(#[from] TooMany),
@@ -65,8 +79,68 @@ pub enum ListsError {
 pub struct Lists {
     /// The rules.
     pub rules: Arc<RuleSet>,
-    /// What reading each list of the operator's came to, by id.
+    /// What reading each file of the operator's lists came to, by list and, for lists from git, path.
     pub reports: Vec<(String, Report)>,
+    /// Rules of each of the operator's lists.
+    pub counts: BTreeMap<String, usize>,
+    /// What lists from git were read from.
+    pub commits: Vec<Commit>,
+}
+
+/// The commit that a list was read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// The list.
+    pub list: String,
+    /// The commit.
+    pub id: CommitId,
+    /// Its date.
+    pub time: Wall,
+    /// Who signed it.
+    pub signer: Option<String>,
+}
+
+/// The files of lists from git, by list.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshots(BTreeMap<String, Arc<Snapshot>>);
+
+impl Snapshots {
+    /// The last good commit of each feed, from disk alone. A feed of which nothing was taken yet has no files.
+    ///
+    /// # Errors
+    /// What is kept of one cannot be used.
+    pub fn held<'f>(feeds: impl IntoIterator<Item = &'f Feed>) -> Result<Self, ListsError> {
+        let mut held = Self::default();
+        for feed in feeds {
+            let good = feed.source.good().map_err(|why| kept(feed, why))?;
+            good.into_iter().for_each(|snapshot| held.insert(feed, snapshot));
+        }
+        Ok(held)
+    }
+
+    /// The same, but a feed that cannot be used has no files, and a sentence says why.
+    pub fn held_or_none<'f>(feeds: impl IntoIterator<Item = &'f Feed>) -> (Self, Vec<(String, String)>) {
+        let (mut held, mut sentences) = (Self::default(), Vec::new());
+        for feed in feeds {
+            match feed.source.good() {
+                Ok(good) => good.into_iter().for_each(|snapshot| held.insert(feed, snapshot)),
+                Err(why) => sentences.push((feed.id.clone(), kept(feed, why).to_string())),
+            }
+        }
+        (held, sentences)
+    }
+
+    /// Puts a commit in the place of what a feed had.
+    pub fn insert(&mut self, feed: &Feed, snapshot: Snapshot) {
+        let snapshot = Arc::new(snapshot);
+        for id in &feed.lists {
+            self.0.insert(id.clone(), Arc::clone(&snapshot));
+        }
+    }
+}
+
+fn kept(feed: &Feed, why: Refused) -> ListsError {
+    ListsError::Kept { id: feed.lists.join(", "), why: Box::new(why) }
 }
 
 /// Reads everything that a config names.
@@ -74,7 +148,15 @@ pub struct Lists {
 /// # Errors
 /// The first list that cannot be used; nothing takes effect then.
 pub fn load(config: &Config) -> Result<Lists, ListsError> {
-    let lists = read(config.vendors.as_deref(), true, &config.blocklists)?;
+    load_with(config, &Snapshots::held(&feeds(config))?)
+}
+
+/// The same with these files of lists from git.
+///
+/// # Errors
+/// The first list that cannot be used; nothing takes effect then.
+pub fn load_with(config: &Config, snapshots: &Snapshots) -> Result<Lists, ListsError> {
+    let lists = read(config.vendors.as_deref(), true, &config.blocklists, snapshots)?;
     for (setting, line) in config.settings.stages.iter().zip(&config.stage_lines) {
         if lists.rules.vendor(&setting.vendor).is_none() {
             let ids = lists.rules.vendors().iter().map(|vendor| &*vendor.file.id);
@@ -91,24 +173,106 @@ pub fn load(config: &Config) -> Result<Lists, ListsError> {
 ///
 /// # Errors
 /// The first list that cannot be used.
-pub fn read(vendors: Option<&Path>, wanted: bool, lists: &[Blocklist]) -> Result<Lists, ListsError> {
-    let mut builder = RuleSetBuilder::new();
+pub fn read(
+    vendors: Option<&Path>,
+    wanted: bool,
+    lists: &[Blocklist],
+    snapshots: &Snapshots,
+) -> Result<Lists, ListsError> {
+    let mut reading = Reading::default();
     if wanted {
-        let mut seen: Vec<Arc<str>> = Vec::new();
         for (file, text) in vendor_texts(vendors)? {
-            let read = Arc::new(vendor::read(&file, &text)?);
-            if seen.contains(&read.id) {
-                return Err(ListsError::Twice { file, id: read.id.to_string() });
-            }
-            seen.push(Arc::clone(&read.id));
-            builder.add_vendor_file(read, &revision(Sha256::digest(text.as_bytes()).as_ref()))?;
+            reading.vendor(&file, &text, &revision(Sha256::digest(text.as_bytes()).as_ref()))?;
         }
     }
-    let mut reports = Vec::new();
     for list in lists {
-        reports.push((list.id.clone(), add(&mut builder, list)?));
+        match &list.origin {
+            Origin::File(path) => {
+                let report = add(&mut reading.builder, list, path)?;
+                reading.done(list, list.id.clone(), report);
+            }
+            Origin::Git(git) => match snapshots.0.get(&list.id) {
+                Some(snapshot) => reading.git(list, git, snapshot)?,
+                None => reading.counts.extend([(list.id.clone(), 0)]),
+            },
+        }
     }
-    Ok(Lists { rules: Arc::new(builder.finish()), reports })
+    let Reading { builder, reports, counts, commits, .. } = reading;
+    Ok(Lists { rules: Arc::new(builder.finish()), reports, counts, commits })
+}
+
+/// Lists while they are read.
+#[derive(Default)]
+struct Reading {
+    builder: RuleSetBuilder,
+    /// Vendor ids so far.
+    seen: Vec<Arc<str>>,
+    reports: Vec<(String, Report)>,
+    counts: BTreeMap<String, usize>,
+    commits: Vec<Commit>,
+}
+
+impl Reading {
+    /// Takes a vendor file; the number of its entries.
+    fn vendor(&mut self, file: &str, text: &str, revision: &str) -> Result<usize, ListsError> {
+        let read = Arc::new(vendor::read(file, text)?);
+        if self.seen.contains(&read.id) {
+            return Err(ListsError::Twice { file: file.to_owned(), id: read.id.to_string() });
+        }
+        self.seen.push(Arc::clone(&read.id));
+        let entries = read.domains.len() + read.ranges.len();
+        self.builder.add_vendor_file(read, revision)?;
+        Ok(entries)
+    }
+
+    /// Takes a list's files of a commit.
+    fn git(&mut self, list: &Blocklist, git: &GitList, snapshot: &Snapshot) -> Result<(), ListsError> {
+        self.counts.insert(list.id.clone(), 0);
+        for file in snapshot.files.iter().filter(|file| is_listed(git, &file.path)) {
+            let report = self.file(list, file, snapshot.commit.short())?;
+            self.done(list, format!("{} {}", list.id, file.path), report);
+        }
+        self.commits.push(Commit {
+            list: list.id.clone(),
+            id: snapshot.commit.clone(),
+            time: snapshot.time,
+            signer: snapshot.signer.as_ref().map(|signer| signer.principals.clone()),
+        });
+        Ok(())
+    }
+
+    /// Takes one file of a commit: a vendor file by its ending, else a list.
+    fn file(&mut self, list: &Blocklist, file: &ListFile, revision: &str) -> Result<Report, ListsError> {
+        if list.format == Format::Auto && file.path.ends_with(".toml") {
+            let text = String::from_utf8_lossy(&file.octets);
+            let rules = self.vendor(&file.path, &text, revision)?;
+            return Ok(Report { rules, ..Report::default() });
+        }
+        let provenance = List {
+            id: list.id.as_str().into(),
+            file: file.path.as_str().into(),
+            revision: revision.into(),
+            stage: Some(list.stage),
+            expires: None,
+        };
+        let (_, report) = self.builder.add_blocklist(provenance, list.format, &mut file.octets.as_slice())?;
+        Ok(report)
+    }
+
+    fn done(&mut self, list: &Blocklist, label: String, report: Report) {
+        *self.counts.entry(list.id.clone()).or_default() += report.rules;
+        self.reports.push((label, report));
+    }
+}
+
+/// Whether a file of a commit belongs to a list: the one that its path names; or any in the folder that it names, without what
+/// is there for people and tools.
+fn is_listed(git: &GitList, file: &str) -> bool {
+    let Some(below) = file.strip_prefix(git.path.as_str()) else { return false };
+    let Some(below) = below.strip_prefix('/') else { return below.is_empty() };
+    let name = below.rsplit('/').next().unwrap_or(below);
+    let for_people = ["README", "LICENSE", "LICENCE", "COPYING", "CHANGELOG"];
+    !(name.starts_with('.') || name.ends_with(".md") || for_people.iter().any(|word| name.starts_with(word)))
 }
 
 /// File names and texts of the vendor files.
@@ -141,9 +305,9 @@ fn vendor_texts(folder: Option<&Path>) -> Result<Vec<(String, String)>, ListsErr
 }
 
 /// Streams one list into the builder.
-fn add(builder: &mut RuleSetBuilder, list: &Blocklist) -> Result<Report, ListsError> {
-    let unreadable = |error| ListsError::Unreadable { path: list.path.clone(), error };
-    let file = File::open(&list.path).map_err(unreadable)?;
+fn add(builder: &mut RuleSetBuilder, list: &Blocklist, path: &Path) -> Result<Report, ListsError> {
+    let unreadable = |error| ListsError::Unreadable { path: path.to_owned(), error };
+    let file = File::open(path).map_err(unreadable)?;
     let meta = file.metadata().map_err(unreadable)?;
     if meta.is_dir() || meta.len() > FILE_OCTETS_MAX {
         let why = if meta.is_dir() { "it is a folder" } else { "it is larger than 1 GiB" };
@@ -152,7 +316,7 @@ fn add(builder: &mut RuleSetBuilder, list: &Blocklist) -> Result<Report, ListsEr
     let mut from = BufReader::with_capacity(READ_OCTETS, Hashing { file, hash: Sha256::new() });
     let provenance = List {
         id: list.id.as_str().into(),
-        file: list.path.display().to_string().into(),
+        file: path.display().to_string().into(),
         revision: "".into(),
         stage: Some(list.stage),
         expires: None,

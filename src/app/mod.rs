@@ -4,4 +4,5 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod lists;
+pub mod sync;
 pub mod time;

@@ -32,9 +32,72 @@ pub(super) enum Command {
     Reload,
     /// Stop enforcing for a time; what would be blocked is observed, and the pause is recorded
     Pause(PauseArgs),
+    /// Ask the remotes of lists from git now; what is refused leaves the old list (exit code 1 when anything was refused)
+    Sync(SyncArgs),
+    /// Check list files: every line that is left out, every refusal (exit code 2 when a file is refused)
+    Lint(LintArgs),
+    /// Show lists and their commits; go back, hold still, import, compare
+    #[command(subcommand)]
+    Blocklist(BlocklistCommand),
     /// Check, show or explain the config
     #[command(subcommand)]
     Config(ConfigCommand),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SyncArgs {
+    /// Only the repository that this list comes from
+    #[arg(value_name = "LIST")]
+    pub(super) list: Option<String>,
+    /// Fetch and check everything, and take nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LintArgs {
+    /// List files; *.toml are vendor files
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    /// How they are written, as in [[blocklist]]
+    #[arg(long = "as", value_name = "FORMAT", default_value = "auto")]
+    pub(super) written: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BlocklistCommand {
+    /// Each list: where from, commit, signer, age, rules, lines left out, and what was refused last
+    Status {
+        /// How to print
+        #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+        format: TableFormat,
+    },
+    /// Put an older commit in force, or the one before; the one that is left is not taken again
+    Rollback {
+        /// The list; lists of the same repository and reference go with it
+        list: String,
+        /// The first digits of the commit
+        revision: Option<String>,
+    },
+    /// Hold a commit until `unpin`
+    Pin {
+        /// The list; lists of the same repository and reference go with it
+        list: String,
+        /// The first digits of the commit
+        revision: String,
+    },
+    /// Follow the remote again
+    Unpin {
+        /// The list
+        list: String,
+    },
+    /// Take a `git bundle` where there is no network: the same checks, and nothing older than what is in force
+    Import {
+        /// The list
+        list: String,
+        /// The file
+        bundle: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -54,6 +117,9 @@ pub(super) struct CheckArgs {
     /// Leave out the vendor files and the config's lists
     #[arg(long)]
     pub(super) no_defaults: bool,
+    /// Decide with this commit of the lists from git, by its first digits
+    #[arg(long, value_name = "COMMIT", conflicts_with = "no_defaults")]
+    pub(super) rev: Option<String>,
     /// How to print
     #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
     pub(super) format: CheckFormat,

@@ -3,8 +3,9 @@
 use super::args::{CheckArgs, CheckFormat};
 use super::table::printable;
 use super::{Failure, Out};
-use crate::app::config::{Blocklist, Config, parse_moment};
-use crate::app::lists;
+use crate::app::config::{Blocklist, Config, Origin, parse_moment};
+use crate::app::lists::{self, Commit, Snapshots};
+use crate::app::sync::{Feed, feeds};
 use crate::app::time::believed;
 use crate::base::model::{Decision, RuleFacts, Stage, Wall};
 use crate::base::name::Name;
@@ -23,7 +24,7 @@ enum Asked {
 
 pub(super) fn run(args: &CheckArgs, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let at = moment(args.at.as_deref())?;
-    let policy = policy(args, config, at)?;
+    let (policy, commits) = policy(args, config, at)?;
     // What is neither is said at the end, and keeps none of the others from being judged.
     let mut neither = Vec::new();
     for text in &args.subjects {
@@ -44,8 +45,8 @@ pub(super) fn run(args: &CheckArgs, config: &Config, out: &mut Out) -> Result<u8
         }
         let explanation = policy.explain(&subject);
         match args.format {
-            CheckFormat::Text => out.line(&words(text, &explanation))?,
-            CheckFormat::Jsonl => out.json(&object(text, &explanation, at, args.client))?,
+            CheckFormat::Text => out.line(&words(text, &explanation, &commits))?,
+            CheckFormat::Jsonl => out.json(&object((text, at, args.client), &explanation, &commits))?,
         }
     }
     if neither.is_empty() { Ok(0) } else { Err(Failure::wrong(neither.join("\n"))) }
@@ -69,13 +70,35 @@ fn asked(text: &str) -> Result<Asked, String> {
     Ok(Asked::Name(name))
 }
 
-fn policy(args: &CheckArgs, config: &Config, at: Wall) -> Result<Policy, Failure> {
+fn policy(args: &CheckArgs, config: &Config, at: Wall) -> Result<(Policy, Vec<Commit>), Failure> {
     let mut further = if args.no_defaults { Vec::new() } else { config.blocklists.clone() };
     for list in &args.list {
         further.push(named_list(list, further.len())?);
     }
-    let lists = lists::read(config.vendors.as_deref(), !args.no_defaults, &further)?;
-    Ok(Policy::new(1, lists.rules, Arc::new(config.settings.clone()), at))
+    let feeds = if args.no_defaults { Vec::new() } else { feeds(config) };
+    let snapshots = match &args.rev {
+        None => Snapshots::held(&feeds)?,
+        Some(revision) => at_revision(&feeds, revision)?,
+    };
+    let lists = lists::read(config.vendors.as_deref(), !args.no_defaults, &further, &snapshots)?;
+    Ok((Policy::new(1, lists.rules, Arc::new(config.settings.clone()), at), lists.commits))
+}
+
+/// Lists from git as of a commit; those of other repositories stay as they are.
+pub(super) fn at_revision(feeds: &[Feed], revision: &str) -> Result<Snapshots, Failure> {
+    let mut snapshots = Snapshots::held(feeds)?;
+    let mut refused = format!("--rev {revision:?}: no list comes from git");
+    let mut is_found = false;
+    for feed in feeds {
+        match feed.source.at(revision) {
+            Ok(snapshot) => {
+                snapshots.insert(feed, snapshot);
+                is_found = true;
+            }
+            Err(why) => refused = format!("--rev: {why}"),
+        }
+    }
+    if is_found { Ok(snapshots) } else { Err(Failure::wrong(refused)) }
 }
 
 /// `FILE`, or `FILE:FORMAT` where what follows the last colon is a format's word.
@@ -87,10 +110,10 @@ fn named_list(text: &str, place: usize) -> Result<Blocklist, Failure> {
         _ => (text, Format::Auto),
     };
     let id = PathBuf::from(path).file_stem().map_or_else(|| format!("list-{place}"), |stem| stem.display().to_string());
-    Ok(Blocklist { id, path: path.into(), format, stage: Stage::Block })
+    Ok(Blocklist { id, origin: Origin::File(path.into()), format, stage: Stage::Block })
 }
 
-fn words(text: &str, explanation: &Explanation) -> String {
+fn words(text: &str, explanation: &Explanation, commits: &[Commit]) -> String {
     let verdict = &explanation.verdict;
     let mut said = format!("{}: {}", printable(text), verdict.decision);
     if verdict.decision == Decision::Block {
@@ -99,6 +122,10 @@ fn words(text: &str, explanation: &Explanation) -> String {
     said += &format!("\n  because  {}", printable(&explanation.reason));
     if let Some(rule) = &explanation.rule {
         said += &format!("\n  rule     {}", rule_words(rule));
+        if let Some(commit) = commit_of(rule, commits) {
+            let signer = commit.signer.as_deref().map_or_else(String::new, |signer| format!(", signed by {signer}"));
+            said += &format!("\n  commit   {} of {}{}", commit.id, commit.time, printable(&signer));
+        }
     }
     for other in &explanation.others {
         said += &format!("\n  also     {}: {}", rule_words(&other.rule), other.stage);
@@ -110,7 +137,12 @@ fn rule_words(rule: &RuleFacts) -> String {
     format!("{} ({} {}), {}, revision {}", rule.pattern, rule.vendor, rule.purpose, rule.place, rule.revision)
 }
 
-fn object(text: &str, explanation: &Explanation, at: Wall, client: Option<IpAddr>) -> Value {
+/// The commit that a rule came from.
+fn commit_of<'c>(rule: &RuleFacts, commits: &'c [Commit]) -> Option<&'c Commit> {
+    commits.iter().find(|commit| commit.id.short() == &*rule.revision)
+}
+
+fn object((text, at, client): (&str, Wall, Option<IpAddr>), explanation: &Explanation, commits: &[Commit]) -> Value {
     let rule = explanation.rule.as_ref();
     let blocked = explanation.verdict.decision == Decision::Block;
     json!({
@@ -119,14 +151,14 @@ fn object(text: &str, explanation: &Explanation, at: Wall, client: Option<IpAddr
         "answer": blocked.then(|| explanation.verdict.answer.as_str()),
         "vendor": rule.map(|rule| &*rule.vendor),
         "purpose": rule.map(|rule| rule.purpose.as_str()),
-        "rule": rule.map(rule_object),
+        "rule": rule.map(|rule| rule_object(rule, commits)),
         "authority": explanation.authority,
         "citation": explanation.citation,
         "reason": explanation.reason,
         "at": at.to_string(),
         "client": client,
         "others": explanation.others.iter().map(|other| json!({
-            "rule": rule_object(&other.rule),
+            "rule": rule_object(&other.rule, commits),
             "vendor": &*other.rule.vendor,
             "purpose": other.rule.purpose.as_str(),
             "stage": other.stage.as_str(),
@@ -135,11 +167,16 @@ fn object(text: &str, explanation: &Explanation, at: Wall, client: Option<IpAddr
     })
 }
 
-fn rule_object(rule: &RuleFacts) -> Value {
-    json!({
+fn rule_object(rule: &RuleFacts, commits: &[Commit]) -> Value {
+    let mut object = json!({
         "pattern": &*rule.pattern,
         "list": &*rule.list,
         "revision": &*rule.revision,
         "place": &*rule.place,
-    })
+    });
+    if let Some(commit) = commit_of(rule, commits) {
+        let signer = commit.signer.as_deref();
+        object["commit"] = json!({ "id": commit.id.as_str(), "time": commit.time.to_string(), "signer": signer });
+    }
+    object
 }

@@ -8,11 +8,14 @@
 //! | 3 | no daemon is running |
 
 mod args;
+mod blocklist;
 mod check;
 mod config;
 mod control;
+mod lint;
 mod report;
 mod run;
+mod sync;
 mod table;
 mod vendors;
 
@@ -103,6 +106,9 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Status(args) => control::status(args, &store()?, out),
         Command::Reload => control::reload(&store()?, out),
         Command::Pause(args) => control::pause(args, &store()?, out),
+        Command::Sync(args) => sync::run(args, &config()?, out),
+        Command::Lint(args) => lint::run(args, out),
+        Command::Blocklist(command) => blocklist::run(command, &config()?, out),
         Command::Config(command) => config::run(command, named, out),
     }
 }

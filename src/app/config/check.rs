@@ -1,11 +1,11 @@
 //! From the file to what the engines take; everything that is wrong is collected, each with its line.
 
+use super::blocklist::{self, Blocklist};
 use super::file::{self, File, Servers};
 use super::load::line_of;
 use super::{ConfigError, Source};
-use crate::base::model::{BlockAnswer, PurposeSelector, Stage, Wall};
+use crate::base::model::{BlockAnswer, PurposeSelector, Wall};
 use crate::base::name::Name;
-use crate::policy::list::Format;
 use crate::policy::{BlockSettings, Exception, Scope, Settings, Sinkhole, StageSetting};
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
@@ -63,34 +63,21 @@ pub enum Upstreams {
     Servers(Vec<SocketAddr>),
 }
 
-/// A list of the operator's.
-#[derive(Clone, Debug)]
-pub struct Blocklist {
-    /// What reports call it.
-    pub id: String,
-    /// The file.
-    pub path: PathBuf,
-    /// How it is written.
-    pub format: Format,
-    /// What is wanted for it.
-    pub stage: Stage,
-}
-
 /// The text with its name, and what was found wrong with it.
-struct Problems<'a> {
+pub(super) struct Problems<'a> {
     file: String,
     text: &'a str,
     all: Vec<String>,
 }
 
 impl Problems<'_> {
-    fn push<T>(&mut self, at: &Spanned<T>, sentence: &str) {
+    pub(super) fn push<T>(&mut self, at: &Spanned<T>, sentence: &str) {
         let line = line_of(self.text, at.span().start);
         self.all.push(format!("{}:{line}: {sentence}", self.file));
     }
 
     /// Parses a value with the type's own words for what is wrong.
-    fn parse<T: FromStr>(&mut self, at: &Spanned<String>, key: &str, form: &str) -> Option<T>
+    pub(super) fn parse<T: FromStr>(&mut self, at: &Spanned<String>, key: &str, form: &str) -> Option<T>
     where
         T::Err: std::fmt::Display,
     {
@@ -139,7 +126,7 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
         settings: settings(p, file),
         stage_lines: file.policy.stages.keys().map(|key| line_of(text, key.span().start)).collect(),
         vendors: file.policy.vendors.as_ref().map(|path| base.join(path.get_ref())),
-        blocklists: blocklists(p, &file.blocklist, base),
+        blocklists: blocklist::all(p, &file.blocklist, base),
         store: base.join(&file.store.path),
         keep_days: p.bound(&file.ledger.keep_days, "keep_days", 1, 36_500),
         log_level: one_of(p, &file.log.level, "level", &["error", "warn", "info", "debug", "trace"]),
@@ -294,26 +281,6 @@ fn sinkhole(p: &mut Problems<'_>, at: &file::Sinkhole) -> Sinkhole {
         }
     }
     sinkhole
-}
-
-fn blocklists(p: &mut Problems<'_>, lists: &[file::Blocklist], base: &Path) -> Vec<Blocklist> {
-    let mut made: Vec<Blocklist> = Vec::new();
-    for list in lists {
-        let id = list.id.get_ref();
-        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_' || c == '.';
-        if id.is_empty() || !id.chars().all(good) {
-            p.push(&list.id, &format!("id = {id:?}: write lower-case letters, digits, '-', '_' and '.'"));
-        }
-        if made.iter().any(|other| other.id == *id) {
-            p.push(&list.id, &format!("id = {id:?} is taken by a [[blocklist]] above"));
-        }
-        let format = p.parse(&list.format, "format", "leave it out to tell it by content");
-        let stage = p.parse(&list.stage, "stage", "leave it out for \"block\"");
-        if let (Some(format), Some(stage)) = (format, stage) {
-            made.push(Blocklist { id: id.clone(), path: base.join(list.path.get_ref()), format, stage });
-        }
-    }
-    made
 }
 
 #[cfg(test)]

@@ -3,10 +3,14 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 use toml::Spanned;
 
 /// The version of this shape.
 pub const VERSION: u32 = 1;
+
+/// How often a remote is asked where `every` is left out.
+pub const EVERY_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
 
 /// A whole config file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -231,8 +235,41 @@ pub struct Exception {
 pub struct Blocklist {
     /// What reports call it.
     pub id: Spanned<String>,
-    /// The file.
+    /// The file; with `git` a file or folder inside the repository.
     pub path: Spanned<PathBuf>,
+    /// The repository's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub git: Option<Spanned<String>>,
+    /// The branch that is followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<Spanned<String>>,
+    /// The tag that is followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Spanned<String>>,
+    /// The commit that is held, all of its digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<Spanned<String>>,
+    /// How often the remote is asked; [`EVERY_DEFAULT`] without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<Spanned<String>>,
+    /// An allowed-signers file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signers: Option<Spanned<PathBuf>>,
+    /// How often the publisher promises to move.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promise: Option<Spanned<String>>,
+    /// Whether plain http may be used.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure: bool,
+    /// Certificates that https is checked against.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<Spanned<PathBuf>>,
+    /// The private key for ssh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ssh_key: Option<Spanned<PathBuf>>,
+    /// The host keys for ssh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_hosts: Option<Spanned<PathBuf>>,
     /// `auto`, `domains` or `cidr`.
     #[serde(default = "auto")]
     pub format: Spanned<String>,

@@ -5,16 +5,19 @@
 //! | `file` | the file as it is written; every key with its default |
 //! | `load` | finding and reading it, errors with file and line |
 //! | `check` | from the file to what the engines take: settings, addresses, lists |
+//! | `blocklist` | `[[blocklist]]`: files, and repositories |
 //! | `template` | the commented file that documents every key |
 //!
 //! Relative paths in a config file are relative to the folder of that file.
 
+mod blocklist;
 mod check;
 pub mod file;
 mod load;
 mod template;
 
-pub use check::{Blocklist, Config, Upstreams, parse_moment};
+pub use blocklist::{Blocklist, GitList, Origin};
+pub use check::{Config, Upstreams, parse_moment};
 pub use file::{File, VERSION};
 pub use load::{ConfigError, DEFAULT_PATH, Source, load, parse, running_store};
 pub use template::TEMPLATE;

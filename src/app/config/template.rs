@@ -33,10 +33,14 @@ mod tests {
         parse(&text, &Source::Embedded).unwrap();
         let full: File = toml::from_str(&text).unwrap();
         let shown = toml::to_string(&full).unwrap();
-        for key in
-            ["clients", "address", "name", "approver", "until", "reason", "id", "path", "format", "stage", "vendors"]
-        {
+        let of_lists = ["git", "branch", "every", "signers", "promise", "ca", "ssh_key", "known_hosts"];
+        let keys =
+            ["clients", "address", "name", "approver", "until", "reason", "id", "path", "format", "stage", "vendors"];
+        for key in keys.iter().chain(&of_lists) {
             assert!(shown.contains(&format!("{key} = ")), "{key} is not in the template");
+        }
+        for key in ["tag = ", "commit = ", "insecure = "] {
+            assert!(TEMPLATE.contains(key), "{key} is not in the template");
         }
         let default = toml::to_string(&File::default()).unwrap();
         for key in default.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key) {

@@ -20,7 +20,7 @@ use std::time::Duration;
 pub(super) const PAUSE_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// What may be wrong while it runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Alarm {
     /// There is no upstream server.
     Upstream,
@@ -28,6 +28,8 @@ pub(super) enum Alarm {
     Reload,
     /// The clock is earlier than what is known to have happened.
     Clock,
+    /// What a remote has for the lists of a feed was refused, or could not be fetched.
+    List(String),
 }
 
 /// A pause of enforcement.
@@ -72,7 +74,7 @@ impl Activator {
         let epoch = 1;
         let settings = Arc::new(config.settings.clone());
         let policy = Arc::new(Policy::new(epoch, Arc::clone(&lists.rules), settings, at.at));
-        let Lists { rules, reports } = lists;
+        let Lists { rules, reports, .. } = lists;
         let state = State { config, rules, reports, epoch, pause: None, alarms: BTreeMap::new(), retired: Vec::new() };
         let made = Self {
             named: named.map(Path::to_owned),
@@ -132,10 +134,13 @@ impl Activator {
     /// Reads config and lists again. What is wrong with them leaves everything as it was.
     pub(super) fn reload(&self) -> Result<Reloaded, String> {
         let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = load(self.named.as_deref())
-            .map_err(|error| error.to_string())
-            .and_then(|config| lists::load(&config).map(|lists| (config, lists)).map_err(|error| error.to_string()));
-        let (config, lists) = match read {
+        let read = load(self.named.as_deref()).map_err(|error| error.to_string()).and_then(|config| {
+            let (after_restart, config) =
+                self.with_config(|old| (needs_restart(old, &config), keep_running(old, config)));
+            let lists = lists::load(&config).map_err(|error| error.to_string())?;
+            Ok((config, after_restart, lists))
+        });
+        let (config, after_restart, lists) = match read {
             Ok(read) => read,
             Err(why) => {
                 self.set_alarm(
@@ -146,9 +151,8 @@ impl Activator {
             }
         };
         let mut state = self.state();
-        let after_restart = needs_restart(&state.config, &config);
         let rules = lists.rules.len();
-        state.config = keep_running(&state.config, config);
+        state.config = config;
         state.rules = lists.rules;
         state.reports = lists.reports;
         state.alarms.remove(&Alarm::Reload);
@@ -156,6 +160,20 @@ impl Activator {
         drop(state);
         self.record(&policy);
         Ok(Reloaded { epoch: policy.epoch(), rules, after_restart })
+    }
+
+    /// Puts rules in force that `build` makes of the config in force; its error leaves everything as it was.
+    pub(super) fn replace(&self, build: &mut dyn FnMut(&Config) -> Result<Lists, String>) -> Result<(), String> {
+        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let config = self.with_config(Config::clone);
+        let lists = build(&config)?;
+        let mut state = self.state();
+        state.rules = lists.rules;
+        state.reports = lists.reports;
+        let policy = self.put_in_force(&mut state);
+        drop(state);
+        self.record(&policy);
+        Ok(())
     }
 
     /// A reload that nobody waits for.

@@ -2,6 +2,7 @@
 
 use super::activate::Activator;
 use super::status::{self, About};
+use crate::app::sync::Wish;
 use crate::io::control::{Command, Handler, Response};
 use serde_json::json;
 use std::sync::Arc;
@@ -23,5 +24,17 @@ pub(super) fn handler(activator: Arc<Activator>, about: Arc<About>) -> Handler {
             Ok(pause) => Response::done(json!({ "until": pause.map(|pause| pause.until.to_string()) })),
             Err(why) => Response::refused(why),
         },
+        Command::Sync { list, dry_run } => {
+            let wish = if dry_run { Wish::DryRun } else { Wish::Check };
+            wished(&about, list.as_deref(), &wish)
+        }
+        Command::Rollback { list, revision } => wished(&about, Some(&list), &Wish::Rollback(revision)),
+        Command::Pin { list, revision } => wished(&about, Some(&list), &Wish::Pin(revision)),
+        Command::Unpin { list } => wished(&about, Some(&list), &Wish::Unpin),
+        Command::Import { list, bundle } => wished(&about, Some(&list), &Wish::Import(bundle)),
     })
+}
+
+fn wished(about: &About, list: Option<&str>, wish: &Wish) -> Response {
+    about.follower.wish(list, wish).map_or_else(Response::refused, Response::done)
 }

@@ -5,24 +5,28 @@
 //! | `main` | control runtime: signals, control socket, the ticker that restages and ends pauses |
 //! | `udp-…` | one a worker: queries, blocked answers, cache hits |
 //! | `data` | data runtime: TCP clients, misses, upstream exchanges |
+//! | `sync` | lists from git: remotes asked when they are due, one at a time |
 //! | `ledger` | the only writer of the database |
 //!
 //! | module | what |
 //! |---|---|
 //! | `activate` | which policy is in force: start, reload, restage, pause |
 //! | `answer` | what the control socket answers |
+//! | `follow` | lists from git, on a thread of their own |
 //! | `status` | how it goes, as JSON |
 //! | `summary` | the few lines at the start |
 //! | `wire` | sockets, runtimes and threads of the data plane |
 
 mod activate;
 mod answer;
+mod follow;
 mod status;
 mod summary;
 mod wire;
 
 use super::config::{Config, Upstreams};
 use super::lists::{self, ListsError};
+use super::sync::feeds;
 use super::time::believed;
 use crate::engine::resolver::core::Counters;
 use crate::io::control::Server;
@@ -31,6 +35,7 @@ use crate::io::sys::clock;
 use crate::io::sys::socket::ListenError;
 use crate::io::upstream::resolv;
 use activate::Activator;
+use follow::Follower;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -76,7 +81,9 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
     let now = clock::now().wall;
     let store = Store::open(&config.store, StoreSettings { retention_days: config.keep_days }, now)?;
     let last = store.last_activation()?;
-    let lists = lists::load(&config)?;
+    let (snapshots, unusable) = lists::Snapshots::held_or_none(&feeds(&config));
+    let lists = lists::load_with(&config, &snapshots)?;
+    drop(snapshots);
     let (upstreams, upstream_alarm) = upstreams(&config);
     let opened = wire::open(&config)?;
     let addresses: Vec<SocketAddr> = opened.iter().map(|listeners| listeners.address).collect();
@@ -85,22 +92,28 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
     let writer = Writer::spawn(store, receiver, sender.counters(), Box::new(|| clock::now().wall))?;
     let activator = Arc::new(Activator::new(config, named, lists, sender.clone(), believed(last)));
     activator.set_alarm(activate::Alarm::Upstream, upstream_alarm);
+    for (feed, why) in unusable {
+        activator.set_alarm(activate::Alarm::List(feed), Some(why));
+    }
+    let follower = Arc::new(Follower::new(Arc::clone(&activator), upstreams.clone()));
 
     let counters = Arc::new(Counters::default());
     let plane = wire::plane(&activator, Arc::clone(&counters), sender);
     let running = wire::start(&activator, plane, opened, upstreams.clone())?;
-    let about =
-        Arc::new(status::About { listen: addresses, upstreams, counters, store: writer.counters(), started: now });
+    let (listen, store) = (addresses, writer.counters());
+    let about = Arc::new(status::About { listen, upstreams, counters, store, started: now, follower });
 
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = control.block_on(serve(&activator, &about, ready));
+    // A sync that somebody asked for may wait for its remote: nobody waits for it.
+    control.shutdown_background();
     running.stop();
     writer.close()?;
     result
 }
 
 /// The servers to ask. Having none is no reason not to block: the alarm shows, and questions that need one fail.
-fn upstreams(config: &Config) -> (Vec<SocketAddr>, Option<String>) {
+pub(super) fn upstreams(config: &Config) -> (Vec<SocketAddr>, Option<String>) {
     match &config.upstreams {
         Upstreams::Servers(named) => {
             let servers = resolv::without_ourselves(named.clone(), &config.listen, &resolv::own_addresses());
@@ -135,6 +148,7 @@ async fn serve(
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ready(&summary::text(activator, about));
+    about.follower.start()?;
     loop {
         tokio::select! {
             _ = tick.tick() => activator.tick(),

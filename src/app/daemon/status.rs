@@ -1,6 +1,7 @@
 //! How it goes, as JSON: for `interdict status`, for monitors.
 
 use super::activate::Activator;
+use super::follow::Follower;
 use crate::base::model::{Stage, Wall};
 use crate::engine::resolver::core::Counters;
 use crate::io::store::StoreCounters;
@@ -21,6 +22,7 @@ pub(super) struct About {
     pub(super) counters: Arc<Counters>,
     pub(super) store: Arc<StoreCounters>,
     pub(super) started: Wall,
+    pub(super) follower: Arc<Follower>,
 }
 
 /// Everything that `status` shows.
@@ -40,6 +42,8 @@ pub(super) fn object(activator: &Activator, about: &About) -> Value {
     };
     let counters: Map<String, Value> =
         about.counters.snapshot().into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect();
+    let mut warnings = warnings(activator, &policy);
+    warnings.extend(about.follower.warnings());
     json!({
         "state": state,
         "version": env!("CARGO_PKG_VERSION"),
@@ -51,7 +55,8 @@ pub(super) fn object(activator: &Activator, about: &About) -> Value {
             "since": pause.since.to_string(), "until": pause.until.to_string(), "reason": pause.reason,
         })),
         "alarms": alarms,
-        "warnings": warnings(activator, &policy),
+        "warnings": warnings,
+        "sync": about.follower.objects(),
         "policy": policy_object(&policy),
         "counters": counters,
         "ledger": {

@@ -4,10 +4,6 @@ use super::{Command, LINE_OCTETS_MAX, Request, Response, SOCKET_NAME, VERSION};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
-
-/// A reload of millions of rules takes seconds; longer than this, the daemon is stuck.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +40,7 @@ pub fn ask(store: &Path, command: Command) -> Result<serde_json::Value, ControlE
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(ControlError::NotAllowed(said)),
         Err(_) => return Err(ControlError::NoDaemon(said)),
     };
-    stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(broken)?;
+    stream.set_read_timeout(Some(command.patience())).map_err(broken)?;
     let mut line = serde_json::to_vec(&Request { v: VERSION, command }).map_err(|e| broken(e.into()))?;
     line.push(b'\n');
     stream.write_all(&line).map_err(broken)?;

@@ -13,6 +13,8 @@ pub use client::{ControlError, ask};
 pub use server::{Handler, Server};
 
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// The version of this language.
 pub const VERSION: u32 = 1;
@@ -36,6 +38,51 @@ pub enum Command {
         /// Why; recorded.
         reason: String,
     },
+    /// Ask the remotes of lists from git now.
+    Sync {
+        /// One list's remote alone.
+        list: Option<String>,
+        /// Take nothing.
+        dry_run: bool,
+    },
+    /// Put an older commit of a list in force.
+    Rollback {
+        /// The list.
+        list: String,
+        /// The first digits of the commit; without it the one before.
+        revision: Option<String>,
+    },
+    /// Hold a commit of a list.
+    Pin {
+        /// The list.
+        list: String,
+        /// The first digits of the commit.
+        revision: String,
+    },
+    /// Follow the remote of a list again.
+    Unpin {
+        /// The list.
+        list: String,
+    },
+    /// Take a `git bundle` for the remote of a list.
+    Import {
+        /// The list.
+        list: String,
+        /// The file, an absolute path.
+        bundle: PathBuf,
+    },
+}
+
+impl Command {
+    /// How long an answer may take: a reload of millions of rules takes seconds, a remote that is slow minutes.
+    const fn patience(&self) -> Duration {
+        match self {
+            Self::Status | Self::Reload | Self::Pause { .. } => Duration::from_secs(120),
+            Self::Sync { .. } | Self::Rollback { .. } | Self::Pin { .. } | Self::Unpin { .. } | Self::Import { .. } => {
+                Duration::from_secs(900)
+            }
+        }
+    }
 }
 
 /// A line to the daemon.

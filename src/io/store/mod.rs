@@ -69,6 +69,21 @@ pub struct Store {
     _lock: File,
 }
 
+/// Keeps every daemon, and every other command that changes what is stored, out of the folder as long as it is held.
+#[derive(Debug)]
+pub struct Held {
+    _lock: File,
+}
+
+/// Takes the store's lock without opening the ledger.
+///
+/// # Errors
+/// A daemon, or another such command, has it; or the folder cannot be made.
+pub fn hold(dir: &Path) -> Result<Held, StoreError> {
+    open::directory(dir)?;
+    Ok(Held { _lock: open::lock(dir)? })
+}
+
 impl Store {
     /// Opens the store in a directory, and makes what is missing. A database that cannot be read is moved aside and a new one
     /// begun, with [`Store::alarm`] saying so.

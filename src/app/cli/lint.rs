@@ -1,0 +1,52 @@
+//! `interdict lint`: what a list file would come to, with every line that is wrong.
+
+use super::args::LintArgs;
+use super::table::printable;
+use super::{Failure, Out, WRONG};
+use crate::app::config::{Blocklist, Origin};
+use crate::app::lists::{self, Snapshots};
+use crate::base::model::Stage;
+use crate::policy::list::{Format, vendor};
+use std::path::Path;
+
+pub(super) fn run(args: &LintArgs, out: &mut Out) -> Result<u8, Failure> {
+    let format = args.written.parse().map_err(|why| Failure::wrong(format!("--as: {why}")))?;
+    let mut code = 0;
+    for file in &args.files {
+        match one(file, format) {
+            Ok(lines) => lines.iter().try_for_each(|line| out.line(line))?,
+            Err(refused) => {
+                out.line(&format!("{}: refused", file.display()))?;
+                refused.lines().try_for_each(|line| out.line(&format!("  {}", printable(line))))?;
+                code = WRONG;
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// What to print of a good file.
+fn one(file: &Path, format: Format) -> Result<Vec<String>, String> {
+    let shown = file.display();
+    if format == Format::Auto && file.extension().is_some_and(|ending| ending == "toml") {
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{shown}: cannot be read: {error}"))?;
+        let read = vendor::read(&shown.to_string(), &text).map_err(|why| why.to_string())?;
+        let entries = read.domains.len() + read.ranges.len();
+        return Ok(vec![format!("{shown}: good: vendor file {}, {entries} entries", read.id)]);
+    }
+    let list = Blocklist { id: "lint".to_owned(), origin: Origin::File(file.to_owned()), format, stage: Stage::Block };
+    let lists = lists::read(None, false, &[list], &Snapshots::default()).map_err(|why| why.to_string())?;
+    let mut lines = Vec::new();
+    for (_, report) in &lists.reports {
+        if report.rules == 0 {
+            return Err(format!("{shown}: there is no rule in it; an emptied list would let everything pass"));
+        }
+        lines.push(format!("{shown}: good: {} rules, {} lines left out", report.rules, report.bad));
+        lines.extend(report.shown.iter().map(|bad| format!("  {shown}:{}: {}", bad.line, printable(&bad.why))));
+        let more = report.bad.saturating_sub(report.shown.len());
+        if more > 0 {
+            lines.push(format!("  {shown}: and {more} more"));
+        }
+    }
+    Ok(lines)
+}

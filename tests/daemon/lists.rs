@@ -1,0 +1,300 @@
+//! Lists from git in the running program: what is taken changes the answers without a restart, what is refused does not.
+
+use crate::git::{EPOCH, Lab, Manner, Server};
+use crate::harness::{Daemon, Home, Ran};
+use crate::tier;
+use crate::upstream::{Act, Upstream};
+use hickory_proto::rr::RecordType;
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+fn lab() -> Option<Lab> {
+    tier::program("git").and_then(|_| tier::program("ssh-keygen")).map(|_| Lab::new())
+}
+
+/// A list `geo` from the lab's repository; nothing is asked of it but by command.
+fn entry(lab: &Lab, url: &str, every: &str) -> String {
+    let signers = lab.path("signers").display().to_string();
+    format!(
+        "[[blocklist]]\nid = \"geo\"\ngit = \"{url}\"\nbranch = \"main\"\npath = \"lists\"\nsigners = \"{signers}\"\nevery = \
+         \"{every}\"\n"
+    )
+}
+
+fn home(lab: &Lab, upstream: &Upstream) -> Home {
+    Home::new(upstream.address, &entry(lab, &lab.url(), "1d"))
+}
+
+/// Answers that are not blocked.
+fn open() -> Upstream {
+    Upstream::start(["one.example", "two.example", "three.example"].map(|name| (name, Act::Address(PASSED))))
+}
+
+const PASSED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
+
+fn is_blocked(daemon: &Daemon, name: &str) -> bool {
+    let answers = daemon.ask(name, RecordType::A).answers();
+    assert!(answers == ["0.0.0.0"] || answers == [PASSED.to_string()], "{name}: {answers:?}");
+    answers == ["0.0.0.0"]
+}
+
+fn sync(home: &Home) -> Ran {
+    home.run(&["sync"])
+}
+
+/// The sentence with which a sync was refused.
+fn refused(home: &Home) -> String {
+    let ran = sync(home);
+    assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);
+    assert!(ran.out.starts_with("geo: refused: "), "{}", ran.out);
+    ran.out
+}
+
+fn within(seconds: u64, what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(seconds);
+    while !is_so() {
+        assert!(Instant::now() < until, "{what}: not within {seconds} s");
+        sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_list_is_followed_without_a_restart_and_what_is_refused_leaves_the_old_one() {
+    let Some(mut lab) = lab() else { return };
+    let upstream = open();
+    let first = lab.publish("one.example\n");
+    let home = home(&lab, &upstream);
+    let daemon = home.start();
+    within(10, "the first look", || is_blocked(&daemon, "one.example"));
+
+    let second = lab.publish("one.example\ntwo.example\n");
+    assert!(!is_blocked(&daemon, "two.example"));
+    let trial = home.run(&["sync", "--dry-run"]).good();
+    assert!(trial.starts_with(&format!("geo: would be taken: commit {}", &second[..12])), "{trial}");
+    assert!(!is_blocked(&daemon, "two.example"), "a trial changes nothing");
+    let said = sync(&home).good();
+    assert!(said.starts_with(&format!("geo: taken: commit {}", &second[..12])), "{said}");
+    assert!(said.ends_with("signed by publisher@example.org, 2 rules\n"), "{said}");
+    assert!(is_blocked(&daemon, "two.example"));
+    assert_eq!(sync(&home).good(), "geo: unchanged\n");
+
+    lab.write("lists/a.txt", "three.example\n");
+    lab.commit("stranger");
+    let why = refused(&home);
+    assert!(why.contains("is signed with the key SHA256:"), "{why}");
+    let status = home.run(&["status", "--format", "json"]);
+    assert_eq!(status.code, Some(1));
+    assert!(status.out.contains("is signed with the key SHA256:"), "{}", status.out);
+    let table = home.run(&["blocklist", "status"]).good();
+    assert!(table.contains("is signed with the key SHA256:") && table.contains(&second[..12]), "{table}");
+
+    lab.git(&["reset", "--hard", "--quiet", &first]);
+    let why = refused(&home);
+    assert!(why.contains("a rollback"), "{why}");
+    lab.publish("three.example\n");
+    let why = refused(&home);
+    assert!(why.contains("the history was rewritten"), "{why}");
+
+    lab.git(&["reset", "--hard", "--quiet", &second]);
+    for (text, reason) in [
+        ("# nothing\n", "leaves the list geo without a rule"),
+        ("one.example\ncom\n", "lists/a.txt:2: "),
+        ("<!DOCTYPE html>\n<html></html>\n", "lists/a.txt:1: "),
+    ] {
+        lab.publish(text);
+        let why = refused(&home);
+        assert!(why.contains(reason), "{text:?}: {why}");
+        assert!(is_blocked(&daemon, "one.example") && is_blocked(&daemon, "two.example"), "{text:?}");
+        assert!(!is_blocked(&daemon, "three.example"), "{text:?}");
+    }
+
+    lab.publish("one.example\ntwo.example\nthree.example\n");
+    sync(&home).good();
+    assert!(is_blocked(&daemon, "three.example"));
+    let status = home.run(&["status", "--format", "json"]).json();
+    assert_eq!(status["alarms"].as_array().map(Vec::len), Some(0), "{status}");
+}
+
+#[test]
+fn check_names_commit_date_and_line_also_of_another_revision() {
+    let Some(mut lab) = lab() else { return };
+    let first = lab.publish("# one\none.example\n");
+    let home = Home::alone(&entry(&lab, &lab.url(), "1d"));
+    sync(&home).good();
+    let second = lab.publish("two.example\none.example\nthree.example\n");
+    sync(&home).good();
+    let said = home.run(&["check", "www.three.example"]).good();
+    let lines = [
+        format!("  rule     three.example (geo unknown), lists/a.txt:3, revision {}", &second[..12]),
+        format!("  commit   {second} of 2026-05-28T20:28:40Z, signed by publisher@example.org"),
+    ];
+    for line in &lines {
+        assert!(said.lines().any(|have| have == line), "{line} is missing:\n{said}");
+    }
+    let before =
+        home.run(&["check", "--rev", &first[..8], "--format", "jsonl", "three.example", "one.example"]).jsonl();
+    assert_eq!((&before[0]["verdict"], &before[1]["verdict"]), (&"allow".into(), &"block".into()), "{before:?}");
+    assert_eq!(before[1]["rule"]["place"], "lists/a.txt:2");
+    assert_eq!(before[1]["rule"]["commit"]["id"], first.as_str());
+    let unknown = home.run(&["check", "--rev", "0123456", "one.example"]);
+    assert_eq!(unknown.code, Some(2));
+    assert!(unknown.err.contains("is no commit of the history that was accepted"), "{}", unknown.err);
+    assert_eq!(EPOCH + 120, 1_780_000_120, "the date above");
+}
+
+#[test]
+fn rollback_pin_and_bundle_with_and_without_a_daemon() {
+    let Some(mut lab) = lab() else { return };
+    let upstream = open();
+    let first = lab.publish("one.example\n");
+    let home = home(&lab, &upstream);
+    sync(&home).good();
+    lab.publish("one.example\ntwo.example\n");
+    sync(&home).good();
+    let daemon = home.start();
+    assert!(is_blocked(&daemon, "two.example"));
+
+    let said = home.run(&["blocklist", "rollback", "geo"]).good();
+    assert!(said.starts_with(&format!("geo: taken: commit {}", &first[..12])), "{said}");
+    assert!(is_blocked(&daemon, "one.example") && !is_blocked(&daemon, "two.example"));
+    assert_eq!(sync(&home).good(), "geo: unchanged\n", "what was left is not taken again");
+    assert!(home.run(&["blocklist", "status"]).good().contains("rolled back"));
+
+    home.run(&["blocklist", "pin", "geo", &first[..10]]).good();
+    lab.publish("one.example\nthree.example\n");
+    assert_eq!(sync(&home).good(), "geo: pinned\n");
+    home.run(&["blocklist", "unpin", "geo"]).good();
+    sync(&home).good();
+    assert!(is_blocked(&daemon, "three.example"));
+
+    let old = lab.path("old.bundle");
+    let new = lab.path("new.bundle");
+    lab.git(&["bundle", "create", "--quiet", new.to_str().unwrap(), "main"]);
+    std::fs::copy(&new, &old).unwrap();
+    lab.publish("two.example\n");
+    lab.git(&["bundle", "create", "--quiet", new.to_str().unwrap(), "main"]);
+    home.run(&["blocklist", "import", "geo", new.to_str().unwrap()]).good();
+    assert!(is_blocked(&daemon, "two.example") && !is_blocked(&daemon, "three.example"));
+    let why = home.run(&["blocklist", "import", "geo", old.to_str().unwrap()]);
+    assert_eq!(why.code, Some(1));
+    assert!(why.out.contains("a rollback"), "{}", why.out);
+    drop(daemon);
+    home.run(&["blocklist", "rollback", "geo", &first[..10]]).good();
+    assert!(home.run(&["check", "two.example"]).good().starts_with("two.example: allow"));
+    let none = home.run(&["blocklist", "pin", "mine", "abcd"]);
+    assert_eq!((none.code, none.err.contains("those that do: geo")), (Some(2), true), "{}", none.err);
+}
+
+#[test]
+fn a_remote_that_is_away_at_the_start_leaves_the_last_good_list() {
+    let Some(mut lab) = lab() else { return };
+    let upstream = open();
+    lab.publish("one.example\n");
+    let home = Home::new(upstream.address, &entry(&lab, &lab.url(), "1s"));
+    sync(&home).good();
+    std::fs::rename(lab.work(), lab.path("away")).unwrap();
+    let daemon = home.start();
+    assert!(is_blocked(&daemon, "one.example"));
+    within(10, "the alarm", || home.run(&["status"]).out.contains("list geo: "));
+    assert!(is_blocked(&daemon, "one.example"));
+    std::fs::rename(lab.path("away"), lab.work()).unwrap();
+    lab.publish("two.example\n");
+    within(15, "the remote is back", || is_blocked(&daemon, "two.example"));
+    within(5, "the alarm ends", || home.run(&["status"]).code == Some(0));
+}
+
+#[test]
+fn a_list_that_was_never_fetched_is_a_warning_and_holding_still_too_long_another() {
+    let Some(mut lab) = lab() else { return };
+    let upstream = open();
+    lab.publish("one.example\n");
+    let away = entry(&lab, "file:///nowhere/at/all.git", "1d");
+    let home = Home::new(upstream.address, &away);
+    let daemon = home.start();
+    let status = home.run(&["status"]).out;
+    assert!(status.contains("warning   list geo: nothing was taken from file:///nowhere/at/all.git"), "{status}");
+    drop(daemon);
+    let home = Home::new(upstream.address, &(entry(&lab, &lab.url(), "1d") + "promise = \"1d\"\n"));
+    sync(&home).good();
+    let _daemon = home.start();
+    let status = home.run(&["status"]).out;
+    assert!(status.contains("days old, but was promised every 1 days"), "{status}");
+}
+
+#[test]
+fn killed_at_any_moment_of_a_sync_it_has_the_old_list_or_the_new_one() {
+    let Some(mut lab) = lab() else { return };
+    let upstream = open();
+    lab.publish("one.example\n");
+    let home = home(&lab, &upstream);
+    sync(&home).good();
+    for kill in 0..8 {
+        let daemon = home.start();
+        // One of the two is in the old list, the other in the new one; the file's length keeps the parts apart.
+        let names = if kill % 2 == 0 { ["one.example", "two.example"] } else { ["two.example", "one.example"] };
+        lab.publish(&format!("{}\n{}", names[1], "filler.example\n".repeat(kill)));
+        let mut command = home.command(&["sync"]);
+        let mut asked =
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        sleep(Duration::from_millis(35 * kill as u64));
+        drop(daemon);
+        asked.wait().unwrap();
+        let daemon = home.start();
+        let [old, new] = names.map(|name| is_blocked(&daemon, name));
+        assert!(old != new, "kill {kill}: old {old}, new {new}");
+        drop(daemon);
+        sync(&home).good();
+    }
+}
+
+#[test]
+fn the_only_dns_of_its_network_syncs_by_host_name() {
+    let Some(mut lab) = lab() else { return };
+    lab.publish("one.example\n");
+    let server = Server::start(Manner::Git(lab.path("")));
+    let upstream = Upstream::start([
+        ("lists.interdict.invalid", Act::Address(Ipv4Addr::LOCALHOST)),
+        ("one.example", Act::Address(PASSED)),
+    ]);
+    let url = server.url("lists.interdict.invalid");
+    let home = Home::new(upstream.address, &(entry(&lab, &url, "1d") + "insecure = true\n"));
+    let daemon = home.start();
+    within(15, "the first sync", || is_blocked(&daemon, "one.example"));
+    assert!(upstream.count("lists.interdict.invalid") >= 1);
+}
+
+#[test]
+fn lists_of_one_repository_change_together_and_vendor_files_are_read() {
+    let Some(mut lab) = lab() else { return };
+    let vendor = "version = \"1\"\n[vendor]\nid = \"acme\"\nname = \"Acme\"\n";
+    lab.write("vendors/acme.toml", vendor);
+    lab.write("lists/README.md", "# These are lists\n");
+    lab.publish("one.example\n");
+    let second = entry(&lab, &lab.url(), "1d").replace("\"geo\"", "\"own\"").replace("\"lists\"", "\"lists/a.txt\"");
+    let home = Home::alone(&(entry(&lab, &lab.url(), "1d") + &second));
+    let said = sync(&home).good();
+    assert!(said.starts_with("geo: taken: ") && said.ends_with(", 2 rules\n") && said.lines().count() == 1, "{said}");
+    assert!(home.path("state/lists/geo/record.toml").exists() && !home.path("state/lists/own").exists());
+    let json = home.run(&["blocklist", "status", "--format", "json"]).json();
+    assert_eq!((&json[0]["rules"], &json[1]["rules"]), (&1.into(), &1.into()), "{json}");
+    assert_eq!(json[0]["revision"], json[1]["revision"]);
+}
+
+#[test]
+fn lint_shows_every_problem_and_ends_with_2() {
+    let home = Home::alone("");
+    let good =
+        home.write("good.txt", "one.example\ntwo.example\nthree.example\nfour.example\nfive.example\nnot a name\n");
+    let bad = home.write("bad.txt", "one.example\ncom\n");
+    let empty = home.write("empty.txt", "# nothing\n");
+    let program = |files: &[&std::path::Path]| {
+        crate::harness::run(Command::new(crate::harness::program()).arg("lint").args(files))
+    };
+    let said = program(&[&good]).good();
+    assert!(said.contains("good.txt: good: 5 rules, 1 lines left out") && said.contains("good.txt:6: "), "{said}");
+    let ran = program(&[&good, &bad, &empty]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.out.contains("bad.txt:2: \"com\"") && ran.out.contains("empty.txt: there is no rule"), "{}", ran.out);
+}
