@@ -1,10 +1,12 @@
 //! The decision: a pure look-up in an immutable policy. Time never enters it, and it allocates nothing.
 
+use super::apart::{Best, Own, Tier};
 use super::rules::RuleId;
 use super::stage::Staged;
-use super::{ClassId, ExceptionId, Policy};
+use super::{ClassId, ExceptionId, ListId, Policy};
 use crate::base::model::{BlockAnswer, Decision, Purpose, Stage};
 use crate::base::name::NameRef;
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 /// What is judged: a name, an address, or an address that a name led to.
@@ -49,16 +51,25 @@ pub(super) struct Candidate<'p> {
     pub(super) staged: &'p Staged,
 }
 
+/// A candidate with its place among others: closeness, stage, list order, and within a list what is said over a plain block.
+struct Ranked<'p> {
+    candidate: Candidate<'p>,
+    rank: ((u8, u8), Stage, Reverse<ListId>, bool),
+}
+
 impl Policy {
     /// Judges a subject.
     ///
-    /// Exceptions win. Then the most specific rule on the name; between equals a block over an observation, then list order.
-    /// An address is asked for when no rule mentions the name, and when it is listed for itself rather than as part of a
-    /// vendor's network: then the stricter of both decides.
+    /// Exceptions win. Each list with exceptions or conditions of its own comes to its own verdict. Then the most specific
+    /// rule on the name; between equals a block over an observation, then list order. An address is asked for when no rule
+    /// mentions the name, and when it is listed for itself rather than as part of a vendor's network: then the stricter of
+    /// both decides.
     #[must_use]
     pub fn decide(&self, subject: &Subject<'_>) -> Verdict {
-        let by_name = subject.name.and_then(|name| self.best_name_rule(name));
-        let by_address = subject.address.and_then(|address| self.best_range_rule(address));
+        let apart = &self.rules.apart;
+        let own = if apart.is_empty() { None } else { Some(apart.judge(subject)) };
+        let by_name = subject.name.and_then(|name| self.best_name_rule(name, own.as_ref()));
+        let by_address = subject.address.and_then(|address| self.best_range_rule(address, own.as_ref()));
         let chosen = match (by_name, by_address) {
             (Some(name), Some(range)) if self.is_network(range.class) || name.staged.stage >= range.staged.stage => {
                 Some(name)
@@ -77,33 +88,57 @@ impl Policy {
     }
 
     /// The rule that decides about a name, whatever its stage.
-    pub(super) fn best_name_rule(&self, name: NameRef<'_>) -> Option<Candidate<'_>> {
-        let mut best: Option<(Candidate<'_>, (u8, u8))> = None;
+    pub(super) fn best_name_rule(&self, name: NameRef<'_>, own: Option<&Own>) -> Option<Candidate<'_>> {
+        let mut best: Option<Ranked<'_>> = None;
+        for found in own.into_iter().flat_map(Own::against).filter(|found| found.tier != Tier::Address) {
+            self.offer(&mut best, RuleId::of_apart(found.at), found.class, found.closeness);
+        }
         self.rules.names.find(name, |found| {
-            let Some(staged) = self.staged(found.class) else { return };
-            let closer = match &best {
-                None => true,
-                Some((held, closeness)) => (found.closeness, staged.stage) > (*closeness, held.staged.stage),
-            };
-            if closer {
-                let candidate = Candidate { rule: RuleId::of_name(found.at), class: found.class, staged };
-                best = Some((candidate, found.closeness));
+            let apart = &self.rules.apart;
+            let is_silent = |own| apart.silences(own, found.class, Tier::Plain, found.closeness);
+            if apart.removes(found.at) || own.is_some_and(is_silent) {
+                return false;
             }
+            self.offer(&mut best, RuleId::of_name(found.at), found.class, found.closeness);
+            true
         });
-        best.map(|(candidate, _)| candidate)
+        best.map(|best| best.candidate)
     }
 
-    /// The rule that decides about an address, whatever its stage.
-    pub(super) fn best_range_rule(&self, address: IpAddr) -> Option<Candidate<'_>> {
-        let mut best: Option<Candidate<'_>> = None;
-        for &at in self.rules.addresses.find(address) {
-            let Some(class) = self.rules.ranges.get(at as usize).map(|rule| rule.class) else { continue };
-            let Some(staged) = self.staged(class) else { continue };
-            if best.is_none_or(|held| staged.stage > held.staged.stage) {
-                best = Some(Candidate { rule: RuleId::of_range(at), class, staged });
-            }
+    /// Takes a rule that is closer than the best so far, or as close and stricter, or the same of an earlier list.
+    fn offer<'p>(&'p self, best: &mut Option<Ranked<'p>>, rule: RuleId, class: ClassId, closeness: (u8, u8)) {
+        let Some(staged) = self.staged(class) else { return };
+        let (list, answers) = self.rules.class(class).map_or((ListId::LAST, false), |c| (c.list, c.data.is_some()));
+        let rank = (closeness, staged.stage, Reverse(list), answers);
+        if best.as_ref().is_none_or(|held| rank > held.rank) {
+            *best = Some(Ranked { candidate: Candidate { rule, class, staged }, rank });
         }
-        best
+    }
+
+    /// The rule that decides about an address, whatever its stage: of the longest prefix of which some rule may speak.
+    pub(super) fn best_range_rule(&self, address: IpAddr, own: Option<&Own>) -> Option<Candidate<'_>> {
+        let mut best: Option<Candidate<'_>> = None;
+        let apart = &self.rules.apart;
+        self.rules.addresses.walk(address, |rules| {
+            for &at in rules {
+                let Some(rule) = self.rules.ranges.get(at as usize) else { continue };
+                let closeness = (0, rule.net.prefix_len());
+                if own.is_some_and(|own| apart.silences(own, rule.class, Tier::Address, closeness)) {
+                    continue;
+                }
+                let Some(staged) = self.staged(rule.class) else { continue };
+                if best.is_none_or(|held| staged.stage > held.staged.stage) {
+                    best = Some(Candidate { rule: RuleId::of_range(at), class: rule.class, staged });
+                }
+            }
+            best.is_none()
+        });
+        let own_blocks = own.into_iter().flat_map(Own::against).filter(|found| found.tier == Tier::Address);
+        own_blocks.fold(best, |best, Best { at, class, .. }| {
+            let Some(staged) = self.staged(*class) else { return best };
+            let candidate = Candidate { rule: RuleId::of_apart(*at), class: *class, staged };
+            if best.is_none_or(|held| staged.stage > held.staged.stage) { Some(candidate) } else { best }
+        })
     }
 
     /// Whether a class is a vendor's own address space, or hosts carved out of it: a listed name decides over both.

@@ -5,6 +5,7 @@ use super::list::vendor::Clause;
 use super::rules::{Class, ClassId, RuleSet, Vendor};
 use super::{Policy, Settings};
 use crate::base::model::{BlockAnswer, PolicyId, Stage, Wall};
+use crate::base::name::NameRef;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -62,7 +63,8 @@ pub(super) fn policy(epoch: u64, rules: Arc<RuleSet>, settings: Arc<Settings>, a
     let open_below = open_below(&rules, &staged, &exceptions);
     let next_change = next_change(&rules, &settings, at);
     let id = durable_id(&rules, &settings);
-    Policy { epoch, id, at, rules, settings, staged, exceptions, open_below, next_change }
+    let by_client = rules.apart.is_by_client();
+    Policy { epoch, id, at, rules, settings, staged, exceptions, open_below, by_client, next_change }
 }
 
 /// What is wanted for one class.
@@ -75,7 +77,7 @@ fn stage(rules: &RuleSet, settings: &Settings, class: &Class, at: Wall) -> Stage
         (Stage::Block, ..) if !settings.enforce => (Stage::Observe, Why::Paused),
         _ => (wanted, why),
     };
-    let answer = answer(settings, vendor);
+    let answer = class.answer.unwrap_or_else(|| answer(settings, vendor));
     let ede = if stage == Stage::Block { ede(rules, class, vendor, &why) } else { Box::default() };
     Staged { stage, why, answer, ede }
 }
@@ -158,8 +160,9 @@ fn open_below(rules: &RuleSet, staged: &[Staged], exceptions: &Exceptions) -> Ha
     }
     let blocks = |ClassId(class): ClassId| staged.get(usize::from(class)).is_some_and(|s| s.stage == Stage::Block);
     let open = rules.names.rules().iter().filter(|rule| !blocks(rule.class)).map(|rule| rules.names.pattern(rule));
-    for name in open.chain(exceptions.names()) {
-        let mut at = name.parent();
+    let open = open.chain(rules.apart.open(blocks)).chain(exceptions.names()).map(NameRef::parent);
+    let anchors = rules.apart.open_anchors().map(Some);
+    for mut at in open.chain(anchors) {
         // Once a name is in, so are all names above it.
         while let Some(parent) = at.filter(|&parent| !parent.is_root() && above.insert(rules.names.hash(parent))) {
             at = parent.parent();
@@ -188,6 +191,11 @@ fn durable_id(rules: &RuleSet, settings: &Settings) -> PolicyId {
         let stage = list.stage.map_or("", Stage::as_str);
         hash.update(format!("{}\0{}\0{stage}\0{:?}\n", list.id, list.revision, list.expires));
     }
+    // The same text means other rules where the operator lets the list answer, or names another format.
+    for (_, class) in rules.classes().filter(|(_, class)| class.answer.is_some() || class.data.is_some()) {
+        hash.update(format!("{:?}\0{:?}\n", class.answer, class.data));
+    }
+    hash.update(format!("{}\n", rules.len()));
     // Settings hold vectors and plain values only, so that their debug form is the same for the same settings.
     hash.update(format!("{settings:?}"));
     let mut id = [0; 16];

@@ -13,6 +13,8 @@ pub(in crate::policy) struct AddressIndex {
     rules: Vec<u32>,
     /// Where each node's rules start; one more than there are nodes.
     starts: Vec<u32>,
+    /// The next wider prefix around each node's, or [`NOTHING`].
+    outer: Vec<u32>,
 }
 
 /// No prefix covers this segment.
@@ -79,6 +81,7 @@ impl AddressIndex {
             let node = u32::try_from(self.starts.len() - 1).unwrap_or(NOTHING);
             self.rules.extend(rules);
             self.starts.push(u32::try_from(self.rules.len()).unwrap_or(u32::MAX));
+            self.outer.push(open.last().map_or(NOTHING, |(_, node)| *node));
             line.push((span.0, node));
             open.push((span.1, node));
         }
@@ -99,15 +102,19 @@ impl AddressIndex {
         }
     }
 
-    /// The rules of the longest prefix that holds an address. An IPv4-mapped IPv6 address is looked up as IPv4.
-    pub(in crate::policy) fn find(&self, address: IpAddr) -> &[u32] {
-        let node = match address.to_canonical() {
+    /// The rules of each prefix that holds an address, the longest prefix first, as long as `each` wants more. An
+    /// IPv4-mapped IPv6 address is looked up as IPv4.
+    pub(in crate::policy) fn walk(&self, address: IpAddr, mut each: impl FnMut(&[u32]) -> bool) {
+        let mut node = match address.to_canonical() {
             IpAddr::V4(v4) => self.v4.find(u32::from(v4)),
             IpAddr::V6(v6) => self.v6.find(u128::from(v6)),
         };
-        if node == NOTHING {
-            return &[];
+        while node != NOTHING && each(self.rules_of(node)) {
+            node = self.outer.get(node as usize).copied().unwrap_or(NOTHING);
         }
+    }
+
+    fn rules_of(&self, node: u32) -> &[u32] {
         let node = node as usize;
         let bounds = (self.starts.get(node), self.starts.get(node + 1));
         let (Some(&from), Some(&to)) = bounds else { return &[] };
@@ -116,7 +123,7 @@ impl AddressIndex {
 
     /// Octets held.
     pub(in crate::policy) fn bytes(&self) -> usize {
-        self.v4.from.len() * 8 + self.v6.from.len() * 20 + (self.rules.len() + self.starts.len()) * 4
+        self.v4.from.len() * 8 + self.v6.from.len() * 20 + (self.rules.len() + self.starts.len() + self.outer.len()) * 4
     }
 }
 
@@ -124,6 +131,16 @@ impl AddressIndex {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// The rules of the `most` longest prefixes.
+    fn walked(index: &AddressIndex, address: IpAddr, most: usize) -> Vec<Vec<u32>> {
+        let mut all = Vec::new();
+        index.walk(address, |rules| {
+            all.push(rules.to_vec());
+            all.len() < most
+        });
+        all
+    }
 
     proptest! {
         /// Against a list walked one by one.
@@ -142,11 +159,17 @@ mod tests {
             let edges = nets.iter().flat_map(|net| [net.network(), net.broadcast()]);
             let random = at.iter().map(|a| IpAddr::V4((a & 0x0300_01ff).into()));
             for address in edges.chain(random).map(|address| address.to_canonical()).collect::<Vec<_>>() {
-                let longest = nets.iter().filter(|net| net.contains(&address)).map(IpNet::prefix_len).max();
-                let expected: Vec<u32> = (0..).zip(&nets)
-                    .filter(|(_, net)| net.contains(&address) && Some(net.prefix_len()) == longest)
-                    .map(|(rule, _)| rule).collect();
-                prop_assert_eq!(index.find(address), &expected[..], "{}", address);
+                let mut lengths: Vec<u8> =
+                    nets.iter().filter(|net| net.contains(&address)).map(IpNet::prefix_len).collect();
+                lengths.sort_unstable_by(|a, b| b.cmp(a));
+                lengths.dedup();
+                let expected: Vec<Vec<u32>> = lengths.iter().map(|length| {
+                    (0..).zip(&nets)
+                        .filter(|(_, net)| net.contains(&address) && net.prefix_len() == *length)
+                        .map(|(rule, _)| rule).collect()
+                }).collect();
+                prop_assert_eq!(walked(&index, address, usize::MAX), &expected[..], "{}", address);
+                prop_assert_eq!(walked(&index, address, 1), expected.get(..1).unwrap_or_default(), "{}", address);
             }
         }
     }
@@ -154,7 +177,7 @@ mod tests {
     #[test]
     fn a_mapped_address_is_the_ipv4_one() {
         let index = AddressIndex::new([("192.0.2.0/24".parse().unwrap(), 7)].into_iter());
-        assert_eq!(index.find("::ffff:192.0.2.9".parse().unwrap()), [7]);
-        assert_eq!(index.find("192.0.3.0".parse().unwrap()), [0_u32; 0]);
+        assert_eq!(walked(&index, "::ffff:192.0.2.9".parse().unwrap(), 9), [[7]]);
+        assert!(walked(&index, "192.0.3.0".parse().unwrap(), 9).is_empty());
     }
 }

@@ -4,4 +4,4 @@ mod addresses;
 mod names;
 
 pub(super) use addresses::AddressIndex;
-pub(super) use names::NameIndex;
+pub(super) use names::{NameIndex, closeness, key_of};

@@ -38,7 +38,7 @@ impl NameIndex {
 
     /// Adds a rule; `None` when the arena or the numbering is full. A rule that the same class says twice counts once.
     pub(in crate::policy) fn insert(&mut self, class: ClassId, pattern: &Pattern, line: u32) -> Option<()> {
-        let at = u32::try_from(self.rules.len()).ok().filter(|&at| at < NO_RULE >> 1)?;
+        let at = u32::try_from(self.rules.len()).ok().filter(|&at| at < NO_RULE >> 2)?;
         let key = key_of(pattern.name(), pattern.kind());
         let hash = self.hasher.hash(key);
         let Some(&head) = self.heads.find(hash, |&head| self.key_is(head, key)) else {
@@ -88,9 +88,22 @@ impl NameIndex {
         self.arena.capacity() + self.rules.capacity() * size_of::<NameRule>() + self.heads.allocation_size()
     }
 
-    /// Every rule that matches a name, those under the longest key first. Keys above the first plain match are walked for
-    /// wildcards only, since no plain rule there can be closer.
-    pub(in crate::policy) fn find<'a>(&'a self, name: NameRef<'a>, mut each: impl FnMut(Found)) {
+    /// The rule of a class that says exactly this.
+    pub(in crate::policy) fn position(&self, class: ClassId, pattern: &Pattern) -> Option<u32> {
+        let key = key_of(pattern.name(), pattern.kind());
+        let mut at = *self.heads.find(self.hasher.hash(key), |&head| self.key_is(head, key))?;
+        loop {
+            let rule = self.rules.get(at as usize)?;
+            if (rule.class, rule.kind) == (class, pattern.kind()) && self.name_at(rule.name_at) == pattern.name() {
+                return Some(at);
+            }
+            at = rule.next;
+        }
+    }
+
+    /// Every rule that matches a name, those under the longest key first. `each` says whether the rule counts; keys above
+    /// the first plain match that does are walked for wildcards only, since no plain rule there can be closer.
+    pub(in crate::policy) fn find<'a>(&'a self, name: NameRef<'a>, mut each: impl FnMut(Found) -> bool) {
         let suffixes = self.hasher.suffixes(name);
         let mut plain_found = false;
         for (suffix, hash) in suffixes.iter() {
@@ -107,8 +120,9 @@ impl NameIndex {
                     Match::Wildcard => matches_as(self.name_at(rule.name_at), Match::Wildcard, name),
                 };
                 if matched {
-                    plain_found |= rule.kind != Match::Wildcard;
-                    each(Found { at, class: rule.class, closeness: closeness(self.name_at(rule.name_at)) });
+                    let counts =
+                        each(Found { at, class: rule.class, closeness: closeness(self.name_at(rule.name_at)) });
+                    plain_found |= counts && rule.kind != Match::Wildcard;
                 }
                 at = rule.next;
             }
@@ -136,7 +150,7 @@ fn read(arena: &[u8], at: u32) -> NameRef<'_> {
 }
 
 /// What a rule stands under: its name, or for a wildcard the labels right of its last `*`.
-fn key_of(name: NameRef<'_>, kind: Match) -> NameRef<'_> {
+pub(in crate::policy) fn key_of(name: NameRef<'_>, kind: Match) -> NameRef<'_> {
     if kind != Match::Wildcard {
         return name;
     }
@@ -152,7 +166,7 @@ fn key_of(name: NameRef<'_>, kind: Match) -> NameRef<'_> {
 }
 
 /// More labels first, then more octets said literally.
-fn closeness(name: NameRef<'_>) -> (u8, u8) {
+pub(in crate::policy) fn closeness(name: NameRef<'_>) -> (u8, u8) {
     let (mut labels, mut literal) = (0_u8, 0_u8);
     for label in name.labels() {
         labels = labels.saturating_add(1);
@@ -171,7 +185,10 @@ mod tests {
     fn found(index: &NameIndex, name: &str) -> Vec<u32> {
         let name: Name = name.parse().unwrap();
         let mut all = Vec::new();
-        index.find(name.as_ref(), |found| all.push(found.at));
+        index.find(name.as_ref(), |found| {
+            all.push(found.at);
+            true
+        });
         all
     }
 
