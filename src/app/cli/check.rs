@@ -78,7 +78,7 @@ fn named_list(text: &str, place: usize) -> Result<Blocklist, Failure> {
         _ => (text, Format::Auto),
     };
     let id = PathBuf::from(path).file_stem().map_or_else(|| format!("list-{place}"), |stem| stem.display().to_string());
-    Ok(Blocklist { id, path: path.into(), format, stage: Stage::Block })
+    Ok(Blocklist { id, path: path.into(), format, answers: false, stage: Stage::Block })
 }
 
 fn words(text: &str, explanation: &Explanation) -> String {
