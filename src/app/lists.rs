@@ -48,8 +48,10 @@ pub enum ListsError {
         id: String,
     },
     /// A stage for a vendor that no file describes.
-    #[error("[policy] stages names {vendor:?}, and no vendor file has that id{hint}")]
+    #[error("{place}: stages names {vendor:?}, and no vendor file has that id{hint}")]
     UnknownVendor {
+        /// The config's file and line.
+        place: String,
         /// What the config says.
         vendor: String,
         /// The id that it resembles.
@@ -75,12 +77,13 @@ pub struct Lists {
 /// The first list that cannot be used; nothing takes effect then.
 pub fn load(config: &Config) -> Result<Lists, ListsError> {
     let lists = read(config.vendors.as_deref(), true, &config.blocklists)?;
-    for setting in &config.settings.stages {
+    for (setting, line) in config.settings.stages.iter().zip(&config.stage_lines) {
         if lists.rules.vendor(&setting.vendor).is_none() {
             let ids = lists.rules.vendors().iter().map(|vendor| &*vendor.file.id);
             let hint =
                 did_you_mean(&setting.vendor, ids).map_or_else(String::new, |id| format!("; did you mean {id:?}?"));
-            return Err(ListsError::UnknownVendor { vendor: setting.vendor.clone(), hint });
+            let place = format!("{}:{line}", config.source);
+            return Err(ListsError::UnknownVendor { place, vendor: setting.vendor.clone(), hint });
         }
     }
     Ok(lists)

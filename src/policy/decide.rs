@@ -1,9 +1,10 @@
 //! The decision: a pure look-up in an immutable policy. Time never enters it, and it allocates nothing.
 
 use super::apart::{Best, Own, Tier};
+use super::index::{Found, Listed};
 use super::rules::RuleId;
 use super::stage::Staged;
-use super::{ClassId, ExceptionId, ListId, Policy};
+use super::{ClassId, ExceptionId, Policy};
 use crate::base::model::{BlockAnswer, Decision, Purpose, Stage};
 use crate::base::name::NameRef;
 use std::cmp::Reverse;
@@ -51,12 +52,6 @@ pub(super) struct Candidate<'p> {
     pub(super) staged: &'p Staged,
 }
 
-/// A candidate with its place among others: closeness, stage, list order, and within a list what is said over a plain block.
-struct Ranked<'p> {
-    candidate: Candidate<'p>,
-    rank: ((u8, u8), Stage, Reverse<ListId>, bool),
-}
-
 impl Policy {
     /// Judges a subject.
     ///
@@ -66,17 +61,19 @@ impl Policy {
     /// both decides.
     #[must_use]
     pub fn decide(&self, subject: &Subject<'_>) -> Verdict {
+        let address = subject.address.map(|address| address.to_canonical());
+        let client = subject.client.map(|client| client.to_canonical());
         let apart = &self.rules.apart;
-        let own = if apart.is_empty() { None } else { Some(apart.judge(subject)) };
+        let own = if apart.is_empty() { None } else { Some(apart.judge(&Subject { address, client, ..*subject })) };
         let by_name = subject.name.and_then(|name| self.best_name_rule(name, own.as_ref()));
-        let by_address = subject.address.and_then(|address| self.best_range_rule(address, own.as_ref()));
+        let by_address = address.and_then(|address| self.best_range_rule(address, own.as_ref()));
         let chosen = match (by_name, by_address) {
             (Some(name), Some(range)) if self.is_network(range.class) || name.staged.stage >= range.staged.stage => {
                 Some(name)
             }
             (name, range) => range.or(name),
         };
-        let exception = self.exceptions.find(subject.name, subject.address, subject.client);
+        let exception = self.exceptions.find(subject.name, address, client);
         let Some(chosen) = chosen else { return Verdict { exception, ..Verdict::UNLISTED } };
         let decision = match (exception, chosen.staged.stage) {
             (Some(_), _) | (None, Stage::Off) => Decision::Allow,
@@ -89,56 +86,78 @@ impl Policy {
 
     /// The rule that decides about a name, whatever its stage.
     pub(super) fn best_name_rule(&self, name: NameRef<'_>, own: Option<&Own>) -> Option<Candidate<'_>> {
-        let mut best: Option<Ranked<'_>> = None;
-        for found in own.into_iter().flat_map(Own::against).filter(|found| found.tier != Tier::Address) {
-            self.offer(&mut best, RuleId::of_apart(found.at), found.class, found.closeness);
-        }
+        let mut best: Option<(Candidate<'_>, (u8, u8), u32)> = None;
         self.rules.names.find(name, |found| {
-            let apart = &self.rules.apart;
-            let is_silent = |own| apart.silences(own, found.class, Tier::Plain, found.closeness);
-            if apart.removes(found.at) || own.is_some_and(is_silent) {
-                return false;
+            if own.is_some_and(|own| self.is_silent(own, &found)) {
+                return;
             }
-            self.offer(&mut best, RuleId::of_name(found.at), found.class, found.closeness);
-            true
+            let Some(staged) = self.staged(found.class) else { return };
+            // A number is the place in list order.
+            let closer = best.as_ref().is_none_or(|(held, closeness, at)| {
+                (found.closeness, staged.stage, Reverse(found.at)) > (*closeness, held.staged.stage, Reverse(*at))
+            });
+            if closer {
+                let candidate = Candidate { rule: RuleId::of_name(found.at), class: found.class, staged };
+                best = Some((candidate, found.closeness, found.at));
+            }
         });
-        best.map(|best| best.candidate)
+        let plain = best.map(|(candidate, closeness, _)| (candidate, closeness));
+        let Some(own) = own else { return plain.map(|(candidate, _)| candidate) };
+        let rank = |(candidate, closeness): &(Candidate<'_>, (u8, u8))| {
+            (*closeness, candidate.staged.stage, Reverse(self.rules.class(candidate.class).map(|class| class.list)))
+        };
+        let apart = own
+            .against()
+            .filter(|found| found.tier != Tier::Address)
+            .filter_map(|found| Some((self.candidate_apart(found)?, found.closeness)));
+        apart
+            .fold(plain, |best, other| match best {
+                Some(best) if rank(&best) >= rank(&other) => Some(best),
+                _ => Some(other),
+            })
+            .map(|(candidate, _)| candidate)
     }
 
-    /// Takes a rule that is closer than the best so far, or as close and stricter, or the same of an earlier list.
-    fn offer<'p>(&'p self, best: &mut Option<Ranked<'p>>, rule: RuleId, class: ClassId, closeness: (u8, u8)) {
-        let Some(staged) = self.staged(class) else { return };
-        let (list, answers) = self.rules.class(class).map_or((ListId::LAST, false), |c| (c.list, c.data.is_some()));
-        let rank = (closeness, staged.stage, Reverse(list), answers);
-        if best.as_ref().is_none_or(|held| rank > held.rank) {
-            *best = Some(Ranked { candidate: Candidate { rule, class, staged }, rank });
-        }
-    }
-
-    /// The rule that decides about an address, whatever its stage: of the longest prefix of which some rule may speak.
-    pub(super) fn best_range_rule(&self, address: IpAddr, own: Option<&Own>) -> Option<Candidate<'_>> {
-        let mut best: Option<Candidate<'_>> = None;
+    /// Whether a plain rule's own list has taken it back, or has something else to say.
+    fn is_silent(&self, own: &Own, found: &Found) -> bool {
         let apart = &self.rules.apart;
+        apart.removes(found.at) || apart.silences(own, found.class, Tier::Plain, found.closeness)
+    }
+
+    fn candidate_apart(&self, found: &Best) -> Option<Candidate<'_>> {
+        let Best { at, class, .. } = *found;
+        Some(Candidate { rule: RuleId::of_apart(at), class, staged: self.staged(class)? })
+    }
+
+    /// The rule that decides about an address, whatever its stage.
+    pub(super) fn best_range_rule(&self, address: IpAddr, own: Option<&Own>) -> Option<Candidate<'_>> {
+        let Some(own) = own else { return self.strictest(self.rules.addresses.find(address), |_| true) };
+        let mut best = None;
+        // Where a list is silent about the longest prefix, a shorter one may be another list's.
         self.rules.addresses.walk(address, |rules| {
-            for &at in rules {
-                let Some(rule) = self.rules.ranges.get(at as usize) else { continue };
-                let closeness = (0, rule.net.prefix_len());
-                if own.is_some_and(|own| apart.silences(own, rule.class, Tier::Address, closeness)) {
-                    continue;
-                }
-                let Some(staged) = self.staged(rule.class) else { continue };
-                if best.is_none_or(|held| staged.stage > held.staged.stage) {
-                    best = Some(Candidate { rule: RuleId::of_range(at), class: rule.class, staged });
-                }
-            }
+            best = self.strictest(rules, |listed| {
+                let length = self.rules.ranges.get(listed.rule as usize).map_or(0, |rule| rule.net.prefix_len());
+                !self.rules.apart.silences(own, listed.class, Tier::Address, (0, length))
+            });
             best.is_none()
         });
-        let own_blocks = own.into_iter().flat_map(Own::against).filter(|found| found.tier == Tier::Address);
-        own_blocks.fold(best, |best, Best { at, class, .. }| {
-            let Some(staged) = self.staged(*class) else { return best };
-            let candidate = Candidate { rule: RuleId::of_apart(*at), class: *class, staged };
-            if best.is_none_or(|held| staged.stage > held.staged.stage) { Some(candidate) } else { best }
+        let apart = own.against().filter(|found| found.tier == Tier::Address);
+        apart.filter_map(|found| self.candidate_apart(found)).fold(best, |best, other| match best {
+            Some(best) if best.staged.stage >= other.staged.stage => Some(best),
+            _ => Some(other),
         })
+    }
+
+    /// Of the rules that may speak, the strictest, then the first.
+    fn strictest(&self, rules: &[Listed], may_speak: impl Fn(&Listed) -> bool) -> Option<Candidate<'_>> {
+        let mut best: Option<Candidate<'_>> = None;
+        for listed in rules.iter().filter(|listed| may_speak(listed)) {
+            let Some(staged) = self.staged(listed.class) else { continue };
+            if best.is_none_or(|held| staged.stage > held.staged.stage) {
+                best = Some(Candidate { rule: RuleId::of_range(listed.rule), class: listed.class, staged });
+            }
+        }
+        best
     }
 
     /// Whether a class is a vendor's own address space, or hosts carved out of it: a listed name decides over both.

@@ -1,6 +1,5 @@
 //! The decision in words: which rule or exception, under which authority or setting, and what else matched.
 
-use super::apart::Tier;
 use super::decide::Candidate;
 use super::list::vendor::Authority;
 use super::{Class, Policy, RuleId, Subject, Verdict, Why};
@@ -114,11 +113,9 @@ impl Policy {
         }
         if let Some(name) = subject.name {
             self.rules.names.find(name, |found| {
-                if apart.removes(found.at) {
-                    return false;
+                if !apart.removes(found.at) {
+                    matching.push(RuleId::of_name(found.at));
                 }
-                matching.push(RuleId::of_name(found.at));
-                !own.as_ref().is_some_and(|own| apart.silences(own, found.class, Tier::Plain, found.closeness))
             });
         }
         let address = subject.address.as_ref().map(IpAddr::to_canonical);

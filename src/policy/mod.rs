@@ -38,7 +38,6 @@ pub use view::{RuleView, What};
 
 use crate::base::model::{BlockAnswer, Decision, PolicyId, RuleFacts, Wall};
 use crate::base::name::{Match, NameRef};
-use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Rules under settings at a date: immutable, and the only thing that decides.
@@ -51,8 +50,7 @@ pub struct Policy {
     settings: Arc<Settings>,
     staged: Box<[Staged]>,
     exceptions: exception::Exceptions,
-    /// Hashes of every name that has something allowed or observed below it.
-    open_below: HashSet<u64>,
+    open_below: stage::OpenBelow,
     /// Whether some rule depends on who asks.
     by_client: bool,
     next_change: Option<Wall>,
@@ -134,9 +132,10 @@ impl Policy {
     /// Whether a rule, whatever its conditions, or an exception mentions a name.
     #[must_use]
     pub fn covers_name(&self, name: NameRef<'_>) -> bool {
-        self.exceptions.mentions_name(name)
-            || self.best_name_rule(name, None).is_some()
-            || (!self.rules.apart.is_empty() && self.rules.apart.mentions(name))
+        let apart = &self.rules.apart;
+        let mut plain = false;
+        self.rules.names.find(name, |found| plain |= !apart.removes(found.at));
+        plain || self.exceptions.mentions_name(name) || (!apart.is_empty() && apart.mentions(name))
     }
 
     /// Whether some rule depends on who asks: then what is found clean for one client need not be for the next.
@@ -155,7 +154,7 @@ impl Policy {
     /// Whether something below a name is allowed or observed, so that the name itself cannot be said not to exist.
     #[must_use]
     pub fn passes_below(&self, name: NameRef<'_>) -> bool {
-        !self.open_below.is_empty() && self.open_below.contains(&self.rules.names.hash(name))
+        self.open_below.holds(&self.rules, name)
     }
 
     /// Whether NXDOMAIN is a true answer for a blocked name: it denies everything below too (RFC 8020), so the rule must

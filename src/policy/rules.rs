@@ -1,7 +1,7 @@
 //! What the lists say: lists, classes of rules, rules, and the indexes that find them. Built once, then read only.
 
 use super::apart::{APART_RULES_MAX, Apart, ApartBuilder, ApartRule, FLOATING_RULES_MAX, GROUPS_MAX, Place, Trigger};
-use super::index::{AddressIndex, NameIndex};
+use super::index::{AddressIndex, Listed, NameIndex};
 use super::list::vendor::VendorFile;
 use crate::base::model::limits::{CLASSES_MAX, RULES_MAX};
 use crate::base::model::{BlockAnswer, Purpose, RuleFacts, Stage, Wall};
@@ -24,7 +24,8 @@ impl ListId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClassId(pub(super) u16);
 
-/// A rule by its place in the rule set; the two lowest bits say in which table. Means something within one epoch only.
+/// A rule by its place in the rule set: even ones are of plain names, odd ones of ranges and of rules apart, in turn. Means
+/// something within one epoch only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleId(u32);
 
@@ -37,7 +38,7 @@ pub(super) enum Slot {
 
 impl RuleId {
     pub(super) const fn of_name(at: u32) -> Self {
-        Self(at << 2)
+        Self(at << 1)
     }
 
     pub(super) const fn of_range(at: u32) -> Self {
@@ -45,14 +46,14 @@ impl RuleId {
     }
 
     pub(super) const fn of_apart(at: u32) -> Self {
-        Self(at << 2 | 2)
+        Self(at << 2 | 3)
     }
 
     pub(super) const fn slot(self) -> Slot {
         match self.0 & 3 {
-            0 => Slot::Name(self.0 >> 2),
             1 => Slot::Range(self.0 >> 2),
-            _ => Slot::Apart(self.0 >> 2),
+            3 => Slot::Apart(self.0 >> 2),
+            _ => Slot::Name(self.0 >> 1),
         }
     }
 }
@@ -143,21 +144,6 @@ pub struct Vendor {
     pub unverified: usize,
 }
 
-/// A rule on names.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NameRule {
-    /// Where its name starts in the index's arena.
-    pub(super) name_at: u32,
-    /// The next rule under the same key, or [`NO_RULE`].
-    pub(super) next: u32,
-    pub(super) line: u32,
-    pub(super) class: ClassId,
-    pub(super) kind: Match,
-}
-
-/// End of a chain of rules.
-pub(super) const NO_RULE: u32 = u32::MAX;
-
 /// A rule on addresses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RangeRule {
@@ -199,9 +185,8 @@ impl RuleSet {
     /// Names the class of every rule, once a rule.
     pub fn count_by_class(&self, mut each: impl FnMut(ClassId)) {
         self.names
-            .rules()
             .iter()
-            .map(|rule| rule.class)
+            .map(|(_, rule)| rule.class)
             .chain(self.ranges.iter().map(|rule| rule.class))
             .for_each(&mut each);
     }
@@ -209,7 +194,7 @@ impl RuleSet {
     /// How many rules there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        (self.names.rules().len() + self.ranges.len() + self.apart.len()).saturating_sub(self.apart.removed_len())
+        (self.names.len() + self.ranges.len() + self.apart.len()).saturating_sub(self.apart.removed_len())
     }
 
     /// Whether there is none.
@@ -246,7 +231,7 @@ impl RuleSet {
     #[must_use]
     pub fn class_of(&self, rule: RuleId) -> Option<ClassId> {
         match rule.slot() {
-            Slot::Name(at) => self.names.rules().get(at as usize).map(|rule| rule.class),
+            Slot::Name(at) => self.names.get(at).map(|rule| rule.class),
             Slot::Range(at) => self.ranges.get(at as usize).map(|rule| rule.class),
             Slot::Apart(at) => self.apart.get(at).map(|(_, place)| place.class),
         }
@@ -256,7 +241,7 @@ impl RuleSet {
     #[must_use]
     pub fn name_match(&self, rule: RuleId) -> Option<Match> {
         match rule.slot() {
-            Slot::Name(at) => self.names.rules().get(at as usize).map(|rule| rule.kind),
+            Slot::Name(at) => self.names.get(at).map(|rule| rule.kind),
             Slot::Range(_) => None,
             Slot::Apart(at) => match self.apart.get(at)?.0 {
                 ApartRule { trigger: Trigger::Name(pattern), conditions: None, .. } => Some(pattern.kind()),
@@ -278,7 +263,7 @@ impl RuleSet {
     #[must_use]
     pub fn is_below_only(&self, rule: RuleId) -> bool {
         let name = match rule.slot() {
-            Slot::Name(at) => self.names.rules().get(at as usize).map(|rule| self.names.pattern(rule)),
+            Slot::Name(at) => self.names.get(at).map(|rule| rule.name),
             Slot::Apart(at) => self.apart.get(at).and_then(|(rule, _)| match &rule.trigger {
                 Trigger::Name(pattern) => Some(pattern.name()),
                 _ => None,
@@ -294,8 +279,8 @@ impl RuleSet {
     pub fn facts(&self, rule: RuleId) -> Option<RuleFacts> {
         let (line, pattern) = match rule.slot() {
             Slot::Name(at) => {
-                let rule = self.names.rules().get(at as usize)?;
-                (rule.line, self.names.pattern(rule).to_string())
+                let rule = self.names.get(at)?;
+                (rule.line, rule.name.to_string())
             }
             Slot::Range(at) => {
                 let rule = self.ranges.get(at as usize)?;
@@ -455,7 +440,7 @@ impl RuleSetBuilder {
 
     /// How many plain rules there are.
     pub(super) fn plain_len(&self) -> usize {
-        self.names.rules().len() + self.ranges.len()
+        self.names.len() + self.ranges.len()
     }
 
     /// Whether a vendor or bundle of this id is there.
@@ -466,10 +451,11 @@ impl RuleSetBuilder {
     /// Closes the set.
     #[must_use]
     pub fn finish(mut self) -> RuleSet {
-        self.names.shrink();
+        self.names.seal();
         self.vendors.sort_by(|a, b| a.file.id.cmp(&b.file.id));
-        let addresses = AddressIndex::new((0_u32..).zip(&self.ranges).map(|(at, rule)| (rule.net, at)));
         let apart = self.apart.finish(&self.classes);
+        let listed = |(rule, range): (u32, &RangeRule)| (range.net, Listed { rule, class: range.class });
+        let addresses = AddressIndex::new((0..).zip(&self.ranges).map(listed));
         RuleSet {
             apart,
             lists: self.lists,

@@ -33,8 +33,8 @@ impl RuleSet {
     /// Every rule, names first, then ranges, then those that stand apart, each in the order of the lists. Rules that their
     /// own list takes back are left out.
     pub fn rules(&self) -> impl Iterator<Item = RuleView<'_>> {
-        let names = (0_u32..).zip(self.names.rules()).filter(|(at, _)| !self.apart.removes(*at)).map(|(at, rule)| {
-            let what = What::Name(self.names.pattern(rule), rule.kind);
+        let names = self.names.iter().filter(|(at, _)| !self.apart.removes(*at)).map(|(at, rule)| {
+            let what = What::Name(rule.name, rule.kind);
             RuleView { id: RuleId::of_name(at), class: rule.class, line: rule.line, what }
         });
         let ranges = (0_u32..).zip(&self.ranges).map(|(at, rule)| RuleView {

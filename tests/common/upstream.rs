@@ -16,6 +16,8 @@ pub(crate) enum Act {
     Address(Ipv4Addr),
     /// Answers with a CNAME and the A record of its target.
     Alias(&'static str, Ipv4Addr),
+    /// Answers with these records, see [`record`], whatever the type.
+    Records(Vec<Vec<u8>>),
     /// Answers with nothing but a response code.
     Rcode(u8),
     /// Waits, then does something.
@@ -155,6 +157,7 @@ fn respond(query: &[u8], act: Act, tcp: bool) -> Option<Vec<u8>> {
     match act {
         Act::Silence | Act::After(..) => None,
         Act::Rcode(rcode) => Some(answer(query, rcode, &[])),
+        Act::Records(records) => Some(answer(query, 0, &records)),
         Act::Address(address) => Some(answer(query, 0, &[a(address)])),
         Act::Alias(target, address) => {
             let target = wire(target);
@@ -180,6 +183,12 @@ fn respond(query: &[u8], act: Act, tcp: bool) -> Option<Vec<u8>> {
             Some(poison)
         }
     }
+}
+
+/// A record in wire form, for [`Act::Records`]; its TTL is a minute.
+pub(crate) fn record(owner: &str, rtype: u16, data: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(data.len()).unwrap();
+    [&wire(owner)[..], &rtype.to_be_bytes(), &[0, 1, 0, 0, 0, 60], &len.to_be_bytes(), data].concat()
 }
 
 /// An A record of the question's name.

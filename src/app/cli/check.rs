@@ -23,10 +23,21 @@ enum Asked {
 
 pub(super) fn run(args: &CheckArgs, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let at = moment(args.at.as_deref())?;
-    let subjects = args.subjects.iter().map(|text| Ok((text, asked(text)?))).collect::<Result<Vec<_>, Failure>>()?;
     let policy = policy(args, config, at)?;
-    for (text, asked) in subjects {
+    // What is neither is said at the end, and keeps none of the others from being judged.
+    let mut neither = Vec::new();
+    for text in &args.subjects {
         let mut subject = Subject { client: args.client, ..Subject::default() };
+        let asked = match asked(text) {
+            Ok(asked) => asked,
+            Err(why) => {
+                if args.format == CheckFormat::Jsonl {
+                    out.json(&json!({ "subject": text, "verdict": Value::Null, "error": why }))?;
+                }
+                neither.push(why);
+                continue;
+            }
+        };
         match &asked {
             Asked::Name(name) => subject.name = Some(name.as_ref()),
             Asked::Address(address) => subject.address = Some(*address),
@@ -37,7 +48,7 @@ pub(super) fn run(args: &CheckArgs, config: &Config, out: &mut Out) -> Result<u8
             CheckFormat::Jsonl => out.json(&object(text, &explanation, at, args.client))?,
         }
     }
-    Ok(0)
+    if neither.is_empty() { Ok(0) } else { Err(Failure::wrong(neither.join("\n"))) }
 }
 
 /// The moment of `--at`, or now.
@@ -50,14 +61,12 @@ pub(super) fn moment(at: Option<&str>) -> Result<Wall, Failure> {
     })
 }
 
-fn asked(text: &str) -> Result<Asked, Failure> {
+fn asked(text: &str) -> Result<Asked, String> {
     if let Ok(address) = text.parse() {
         return Ok(Asked::Address(address));
     }
-    match text.parse::<Name>() {
-        Ok(name) => Ok(Asked::Name(name)),
-        Err(why) => Err(Failure::wrong(format!("{text:?} is neither an address nor a name: {why}"))),
-    }
+    let name = text.parse::<Name>().map_err(|why| format!("{text:?} is neither an address nor a name: {why}"))?;
+    Ok(Asked::Name(name))
 }
 
 fn policy(args: &CheckArgs, config: &Config, at: Wall) -> Result<Policy, Failure> {

@@ -3,10 +3,10 @@
 use super::args::{PauseArgs, StatusArgs, StatusFormat};
 use super::table::printable;
 use super::{FAILED, Failure, NO_DAEMON, Out, WRONG};
-use crate::app::config::Config;
 use crate::app::time::parse_span;
 use crate::io::control::{Command, ControlError, ask};
 use serde_json::Value;
+use std::path::Path;
 
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
@@ -19,8 +19,8 @@ impl From<ControlError> for Failure {
     }
 }
 
-pub(super) fn status(args: &StatusArgs, config: &Config, out: &mut Out) -> Result<u8, Failure> {
-    let status = ask(&config.store, Command::Status)?;
+pub(super) fn status(args: &StatusArgs, store: &Path, out: &mut Out) -> Result<u8, Failure> {
+    let status = ask(store, Command::Status)?;
     match args.format {
         StatusFormat::Json => out.json(&status)?,
         StatusFormat::Text => out.line(&words(&status))?,
@@ -32,8 +32,8 @@ pub(super) fn status(args: &StatusArgs, config: &Config, out: &mut Out) -> Resul
     })
 }
 
-pub(super) fn reload(config: &Config, out: &mut Out) -> Result<u8, Failure> {
-    let done = ask(&config.store, Command::Reload)?;
+pub(super) fn reload(store: &Path, out: &mut Out) -> Result<u8, Failure> {
+    let done = ask(store, Command::Reload)?;
     out.line(&format!("reloaded: epoch {}, {} rules", text(&done, "/epoch"), text(&done, "/rules")))?;
     for key in strings(&done, "after_restart") {
         out.line(&format!("  {key} has changed and takes effect at the next start"))?;
@@ -41,13 +41,13 @@ pub(super) fn reload(config: &Config, out: &mut Out) -> Result<u8, Failure> {
     Ok(0)
 }
 
-pub(super) fn pause(args: &PauseArgs, config: &Config, out: &mut Out) -> Result<u8, Failure> {
+pub(super) fn pause(args: &PauseArgs, store: &Path, out: &mut Out) -> Result<u8, Failure> {
     let seconds = if args.span == "off" { 0 } else { parse_span(&args.span).map_err(Failure::wrong)?.as_secs() };
     let reason = args.reason.clone().unwrap_or_default();
     if seconds > 0 && reason.trim().is_empty() {
         return Err(Failure::wrong("a pause needs --reason; it is recorded"));
     }
-    let done = ask(&config.store, Command::Pause { seconds, reason })?;
+    let done = ask(store, Command::Pause { seconds, reason })?;
     match done.get("until").and_then(Value::as_str) {
         Some(until) => out.line(&format!("paused until {until}; `interdict pause off` ends it"))?,
         None => out.line("enforcing")?,

@@ -18,7 +18,7 @@ mod vendors;
 
 pub use args::Cli;
 
-use super::config::{ConfigError, load};
+use super::config::{ConfigError, load, running_store};
 use super::lists::ListsError;
 use args::{Command, ReportWhat};
 use clap::Parser as _;
@@ -89,21 +89,21 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     let out = &mut Out(io::stdout().lock());
-    if let Command::Config(command) = &cli.command {
-        return config::run(command, cli.config.as_deref(), out);
-    }
-    let config = load(cli.config.as_deref())?;
+    let named = cli.config.as_deref();
+    let config = || load(named);
+    // Whoever talks to a running daemon needs to find it, no more.
+    let store = || running_store(named);
     match &cli.command {
-        Command::Run => run::run(config, cli.config.as_deref(), out),
-        Command::Check(args) => check::run(args, &config, out),
+        Command::Run => run::run(config()?, named, out),
+        Command::Check(args) => check::run(args, &config()?, out),
         Command::Report(args) => match args.what.as_ref().unwrap_or(&ReportWhat::Endpoints) {
-            ReportWhat::Endpoints => report::run(args, &config, out),
+            ReportWhat::Endpoints => report::run(args, &config()?, out),
         },
-        Command::Vendors(args) => vendors::run(args, &config, out),
-        Command::Status(args) => control::status(args, &config, out),
-        Command::Reload => control::reload(&config, out),
-        Command::Pause(args) => control::pause(args, &config, out),
-        Command::Config(_) => Ok(0),
+        Command::Vendors(args) => vendors::run(args, &config()?, out),
+        Command::Status(args) => control::status(args, &store()?, out),
+        Command::Reload => control::reload(&store()?, out),
+        Command::Pause(args) => control::pause(args, &store()?, out),
+        Command::Config(command) => config::run(command, named, out),
     }
 }
 
@@ -112,10 +112,7 @@ pub(super) struct Out(io::StdoutLock<'static>);
 
 impl Out {
     fn line(&mut self, text: &str) -> io::Result<()> {
-        match self.0.write_all(text.as_bytes()).and_then(|()| self.0.write_all(b"\n")) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            result => result,
-        }
+        unless_gone(self.0.write_all(text.as_bytes()).and_then(|()| self.0.write_all(b"\n")))
     }
 
     fn json(&mut self, value: &serde_json::Value) -> io::Result<()> {
@@ -123,6 +120,10 @@ impl Out {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        unless_gone(self.0.flush())
     }
+}
+
+fn unless_gone(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }

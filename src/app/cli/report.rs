@@ -39,7 +39,11 @@ pub(super) fn run(args: &ReportArgs, config: &Config, out: &mut Out) -> Result<u
             let last = gaps.last().map_or_else(String::new, |gap| {
                 format!("; the last: {} from {} to {}", gap.why, gap.started, gap.ended)
             });
-            out.line(&format!("\n{} stretches of time were not covered{last}.", gaps.len()))?;
+            let stretches = match gaps.len() {
+                1 => "1 stretch of time was".to_owned(),
+                many => format!("{many} stretches of time were"),
+            };
+            out.line(&format!("\n{stretches} not covered{last}."))?;
         }
         out.line(&format!("\n{MEANING}"))?;
     }

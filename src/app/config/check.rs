@@ -38,6 +38,8 @@ pub struct Config {
     pub upstreams: Upstreams,
     /// What is wanted.
     pub settings: Settings,
+    /// The line of each of `settings.stages` in the file, from 1.
+    pub stage_lines: Vec<usize>,
     /// A folder of vendor files instead of the embedded ones.
     pub vendors: Option<PathBuf>,
     /// Further lists, in order.
@@ -137,6 +139,7 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
         cache_octets: p.bound(&file.dns.cache_mib, "cache_mib", 1, CACHE_MIB_MAX) << 20,
         upstreams: upstreams(p, &file.upstream),
         settings: settings(p, file),
+        stage_lines: file.policy.stages.keys().map(|key| line_of(text, key.span().start)).collect(),
         vendors: file.policy.vendors.as_ref().map(|path| base.join(path.get_ref())),
         blocklists: blocklists(p, &file.blocklist, base),
         store: base.join(&file.store.path),

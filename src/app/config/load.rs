@@ -2,6 +2,7 @@
 
 use super::file::{File, VERSION};
 use super::{Config, check};
+use crate::io::control::SOCKET_NAME;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -45,11 +46,8 @@ impl ConfigError {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
-    let default = Path::new(DEFAULT_PATH);
-    let path = match named {
-        Some(path) => path,
-        None if default.exists() => default,
-        None => return check::config(&File::default(), "", &Source::Embedded, Path::new("")),
+    let Some(path) = file(named) else {
+        return check::config(&File::default(), "", &Source::Embedded, Path::new(""));
     };
     let said = path.display();
     let meta = std::fs::metadata(path).map_err(|error| ConfigError::one(unreadable(path, &error)))?;
@@ -58,6 +56,34 @@ pub fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
     }
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::one(unreadable(path, &error)))?;
     parse(&text, &Source::File(path.to_owned()))
+}
+
+/// The file that is read, if one is.
+fn file(named: Option<&Path>) -> Option<&Path> {
+    named.or_else(|| Some(Path::new(DEFAULT_PATH)).filter(|default| default.exists()))
+}
+
+/// The folder of ledger and control socket, for those who talk to a daemon that runs already. A config that has become wrong
+/// since it started must not keep anybody from looking at it or pausing it, so here the folder alone has to be readable.
+///
+/// # Errors
+/// Everything that is wrong with the config, where no daemon is found in spite of that.
+pub fn running_store(named: Option<&Path>) -> Result<PathBuf, ConfigError> {
+    load(named).map(|config| config.store).or_else(|error| {
+        let folder = file(named).and_then(folder_alone);
+        folder.filter(|folder| folder.join(SOCKET_NAME).exists()).ok_or(error)
+    })
+}
+
+/// `[store] path` of a file, or its default, whatever else is in it.
+fn folder_alone(path: &Path) -> Option<PathBuf> {
+    let table: toml::Table = std::fs::read_to_string(path).ok()?.parse().ok()?;
+    let default = File::default().store.path;
+    let folder = match table.get("store").and_then(|store| store.get("path")) {
+        Some(folder) => PathBuf::from(folder.as_str()?),
+        None => default,
+    };
+    Some(path.parent().unwrap_or_else(|| Path::new("")).join(folder))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> String {

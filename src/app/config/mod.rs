@@ -16,5 +16,5 @@ mod template;
 
 pub use check::{Blocklist, Config, Upstreams, parse_moment};
 pub use file::{File, VERSION};
-pub use load::{ConfigError, DEFAULT_PATH, Source, load, parse};
+pub use load::{ConfigError, DEFAULT_PATH, Source, load, parse, running_store};
 pub use template::TEMPLATE;

@@ -1,10 +1,10 @@
-//! One keyed hash per suffix of a name, computed from the right in one pass.
+//! Keyed hashes of names, built label by label from the right.
 //!
-//! The name index is asked for every suffix of a name. Hashing each of them apart would read a name of n labels n times;
+//! The name index is asked for the suffixes of a name. Hashing each of them apart would read a name of n labels n times;
 //! here each label is read once and folded onto the hash of what stands right of it.
 
 use super::{LABELS_MAX, NameRef};
-use foldhash::quality::RandomState;
+use foldhash::fast::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
 /// The key of all name hashes of one table; random per process, so that nobody outside can choose names that collide.
@@ -13,10 +13,11 @@ pub struct NameHasher(RandomState);
 
 impl NameHasher {
     /// The hash of the root.
-    const ROOT: u64 = 0;
+    pub const ROOT: u64 = 0;
 
     /// The hash of a name whose parent's hash is known.
     #[must_use]
+    #[inline]
     pub fn child(&self, parent: u64, label: &[u8]) -> u64 {
         let mut hasher = self.0.build_hasher();
         hasher.write_u64(parent);
@@ -27,57 +28,51 @@ impl NameHasher {
     /// The hash of a whole name.
     #[must_use]
     pub fn hash(&self, name: NameRef<'_>) -> u64 {
-        self.suffixes(name).full()
-    }
-
-    /// The hashes of all suffixes of a name.
-    #[must_use]
-    pub fn suffixes<'a>(&self, name: NameRef<'a>) -> SuffixHashes<'a> {
-        let wire = name.as_wire();
-        let mut offsets = [0_u8; LABELS_MAX + 1];
-        let mut count = 0;
-        let mut at = 0;
-        while let Some(&len) = wire.get(at) {
-            let Some(slot) = offsets.get_mut(count).filter(|_| len != 0) else { break };
-            *slot = u8::try_from(at).unwrap_or(u8::MAX);
-            count += 1;
-            at += 1 + usize::from(len);
-        }
-        let mut hashes = [Self::ROOT; LABELS_MAX + 1];
-        let mut parent = Self::ROOT;
-        for (offset, slot) in offsets.iter().zip(&mut hashes).take(count).rev() {
-            let from = usize::from(*offset);
-            let len = wire.get(from).map_or(0, |&len| usize::from(len));
-            parent = self.child(parent, wire.get(from + 1..from + 1 + len).unwrap_or_default());
-            *slot = parent;
-        }
-        SuffixHashes { wire, offsets, hashes, count }
+        name.suffixes().fold(Self::ROOT, |parent, suffix| self.child(parent, suffix.first_label()))
     }
 }
 
-/// The suffixes of a name with their hashes, from the whole name to its last label.
+/// The suffixes of a name, the shortest first, the root left out; made by [`NameRef::suffixes`].
 #[derive(Clone, Debug)]
-pub struct SuffixHashes<'a> {
+pub struct Suffixes<'a> {
     wire: &'a [u8],
     offsets: [u8; LABELS_MAX + 1],
-    hashes: [u64; LABELS_MAX + 1],
-    count: usize,
+    left: usize,
 }
 
-impl<'a> SuffixHashes<'a> {
-    /// The hash of the whole name.
-    #[must_use]
-    pub fn full(&self) -> u64 {
-        if self.count == 0 { NameHasher::ROOT } else { self.hashes.first().copied().unwrap_or(NameHasher::ROOT) }
+impl<'a> Suffixes<'a> {
+    #[inline]
+    pub(super) fn new(name: NameRef<'a>) -> Self {
+        let wire = name.as_wire();
+        let mut offsets = [0_u8; LABELS_MAX + 1];
+        let mut left = 0;
+        let mut at = 0;
+        while let Some(&len) = wire.get(at) {
+            let Some(slot) = offsets.get_mut(left).filter(|_| len != 0) else { break };
+            *slot = u8::try_from(at).unwrap_or(u8::MAX);
+            left += 1;
+            at += 1 + usize::from(len);
+        }
+        Self { wire, offsets, left }
     }
+}
 
-    /// Each suffix, longest first, the root left out.
-    pub fn iter(&self) -> impl Iterator<Item = (NameRef<'a>, u64)> + '_ {
-        self.offsets
-            .iter()
-            .zip(&self.hashes)
-            .take(self.count)
-            .filter_map(|(&offset, &hash)| Some((NameRef(self.wire.get(usize::from(offset)..)?), hash)))
+impl Suffixes<'_> {
+    /// Whether there is none left.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+}
+
+impl<'a> Iterator for Suffixes<'a> {
+    type Item = NameRef<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<NameRef<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        let from = usize::from(*self.offsets.get(self.left)?);
+        self.wire.get(from..).map(NameRef)
     }
 }
 
@@ -90,13 +85,15 @@ mod tests {
     fn a_suffix_hashes_as_the_name_that_it_is() {
         let hasher = NameHasher::default();
         let name: Name = "a.bb.ccc.example".parse().unwrap();
-        let suffixes = hasher.suffixes(name.as_ref());
-        let all: Vec<_> = suffixes.iter().collect();
-        assert_eq!(all.len(), 4);
-        for (suffix, hash) in all {
-            assert_eq!(hasher.hash(suffix), hash, "{suffix}");
+        let mut parent = NameHasher::ROOT;
+        let mut seen = Vec::new();
+        for suffix in name.as_ref().suffixes() {
+            parent = hasher.child(parent, suffix.first_label());
+            assert_eq!(hasher.hash(suffix), parent, "{suffix}");
+            seen.push(suffix.to_string());
         }
-        assert_eq!(hasher.suffixes(NameRef::ROOT).iter().count(), 0);
+        assert_eq!(seen, ["example", "ccc.example", "bb.ccc.example", "a.bb.ccc.example"]);
+        assert_eq!(NameRef::ROOT.suffixes().count(), 0);
     }
 
     #[test]
@@ -111,6 +108,6 @@ mod tests {
     fn the_longest_name_has_all_its_suffixes() {
         let text = vec!["a"; LABELS_MAX].join(".");
         let name: Name = text.parse().unwrap();
-        assert_eq!(NameHasher::default().suffixes(name.as_ref()).iter().count(), LABELS_MAX);
+        assert_eq!(name.as_ref().suffixes().count(), LABELS_MAX);
     }
 }

@@ -6,7 +6,7 @@
 //! | [`Name`] | an owned name on the heap; what rules and settings hold |
 //! | [`NameBuf`] | a name on the stack, filled from untrusted bytes without allocation; what the hot path holds |
 //! | [`Pattern`] | what a rule matches: exact, suffix or wildcard |
-//! | [`SuffixHashes`] | one keyed hash per suffix of a name, computed once from the right |
+//! | [`NameHasher`] | keyed hashes, built label by label from the right |
 //!
 //! All of them keep one invariant: a sequence of labels of 1 to 63 octets ended by the root label, 255 octets at most,
 //! A–Z never present.
@@ -15,7 +15,7 @@ mod hash;
 mod pattern;
 mod text;
 
-pub use hash::{NameHasher, SuffixHashes};
+pub use hash::{NameHasher, Suffixes};
 pub(crate) use pattern::matches_as;
 pub use pattern::{Match, Pattern};
 pub use text::NameError;
@@ -91,6 +91,23 @@ impl<'a> NameRef<'a> {
     #[must_use]
     pub const fn labels(self) -> Labels<'a> {
         Labels(self.0)
+    }
+
+    /// The suffixes, the shortest first, the root left out.
+    #[must_use]
+    #[inline]
+    pub fn suffixes(self) -> Suffixes<'a> {
+        Suffixes::new(self)
+    }
+
+    /// The leftmost label; empty for the root.
+    #[must_use]
+    #[inline]
+    pub fn first_label(self) -> &'a [u8] {
+        match self.0.split_first() {
+            Some((&len, rest)) => rest.get(..usize::from(len)).unwrap_or_default(),
+            None => &[],
+        }
     }
 
     /// How many labels there are, the root not counted.

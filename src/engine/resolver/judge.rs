@@ -1,7 +1,7 @@
 //! What an upstream answer leads to, judged under the policy of the moment: a harmless name must not deliver a listed one.
 //!
-//! Judged are the target of each CNAME, DNAME, SVCB and HTTPS record, then each address and address hint. Three rules tie them
-//! together (design.md, *Decision semantics*):
+//! Judged are the target of each CNAME, DNAME, SVCB and HTTPS record and what a DNAME makes of a name, then each address and
+//! address hint. Three rules tie them together (design.md, *Decision semantics*):
 //! * *Name over address*: an address is judged together with the last name on the way to it that a rule or exception mentions,
 //!   or else the name asked for; a vendor's address range then decides only about names that nobody mentions.
 //! * *Exceptions win*: what is spared by name spares what it leads to as well; an exception that worked only until the first alias
@@ -15,7 +15,7 @@
 use super::stored::StoredAnswer;
 use crate::base::model::{Channel, Decision, Outcome};
 use crate::base::name::{NameBuf, NameRef};
-use crate::base::wire::dns::{AnswerView, Record, Section};
+use crate::base::wire::dns::{AnswerView, Record, Section, rtype};
 use crate::policy::{Hit, Policy, Subject, Verdict};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
@@ -99,7 +99,11 @@ impl Walk<'_> {
         // What is stored was checked when it arrived, so no record is passed over here.
         let answers = || view.records().flatten().take_while(|record| record.section == Section::Answer);
         // Names first, whatever the order of the records: an address is judged under the last of them.
+        let renamed = answers().any(|record| record.rtype == rtype::DNAME);
         for record in answers() {
+            if renamed {
+                self.owner(&record)?;
+            }
             self.names(&record)?;
         }
         for record in answers() {
@@ -108,12 +112,18 @@ impl Walk<'_> {
         Flow::Continue(())
     }
 
+    /// A DNAME says a tree, not the name in it that it leads to: a server that makes no CNAME of it says that name as an
+    /// owner only.
+    fn owner(&mut self, record: &Record<'_>) -> Flow {
+        match record.owner() {
+            Ok(owner) if owner.as_ref() != self.asked.name && record.rtype != rtype::DNAME => self.step(owner),
+            _ => Flow::Continue(()),
+        }
+    }
+
     fn names(&mut self, record: &Record<'_>) -> Flow {
         if let Ok(Some(target)) = record.target() {
-            self.name(target.as_ref())?;
-            if self.policy.covers_name(target.as_ref()) {
-                self.near = target;
-            }
+            self.step(target)?;
         }
         match record.svcb() {
             Ok(Some(svcb)) if !svcb.target().is_root() => self.name(svcb.target()),
@@ -130,6 +140,15 @@ impl Walk<'_> {
         // A hint is an address of the record's own target.
         let near = if self.policy.covers_name(svcb.target()) { svcb.target().into() } else { self.near.clone() };
         svcb.hints().try_for_each(|hint| self.address(near.as_ref(), hint))
+    }
+
+    /// A name on the way.
+    fn step(&mut self, name: NameBuf) -> Flow {
+        self.name(name.as_ref())?;
+        if self.policy.covers_name(name.as_ref()) {
+            self.near = name;
+        }
+        Flow::Continue(())
     }
 
     fn name(&mut self, name: NameRef<'_>) -> Flow {

@@ -12,9 +12,10 @@ use super::cache::CacheKey;
 use crate::base::model::Mono;
 use crate::base::model::limits::CHAIN_LINKS_MAX;
 use crate::base::name::NameBuf;
+use crate::base::wire::Reader;
 use crate::base::wire::dns::{
-    AnswerFault, AnswerView, ComposeError, Composer, Flags, HEADER_OCTETS, Head, QueryView, Rcode, Record, Reply,
-    Section, class, rtype,
+    AnswerFault, AnswerView, ComposeError, Composer, Flags, HEADER_OCTETS, Head, Header, QueryView, Rcode, Record,
+    Reply, Section, class, rtype,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -188,8 +189,8 @@ impl StoredAnswer {
         }
         let records = form.octets.get(self.records_at..)?;
         let same_place = query.question().len() + HEADER_OCTETS == self.records_at;
-        let counts = AnswerView::parse(&form.octets).ok()?;
-        match reply.sections(counts.header(), records).filter(|_| same_place) {
+        let counts = Header::read(&mut Reader::new(&form.octets)).ok()?;
+        match reply.sections(&counts, records).filter(|_| same_place) {
             Some(written) => {
                 let age = u32::try_from(now.since(self.arrived).as_secs()).unwrap_or(u32::MAX);
                 form.ttls_at.iter().for_each(|&at| grow_old(written, usize::from(at) - self.records_at, age));

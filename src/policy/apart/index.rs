@@ -5,10 +5,10 @@
 
 use super::glob::NameText;
 use super::{APART_RULES_MAX, ApartRule, FLOATING_RULES_MAX, GROUPS_MAX, Glob, Tier, Trigger};
-use crate::base::name::{Name, NameHasher, NameRef};
-use crate::policy::index::{AddressIndex, closeness, key_of};
+use crate::base::name::{Match, Name, NameHasher, NameRef};
+use crate::policy::Subject;
+use crate::policy::index::{AddressIndex, Listed, closeness, key_of};
 use crate::policy::rules::{Class, ClassId, ListId, TooMany};
-use crate::policy::{Subject, rules::NO_RULE};
 use hashbrown::HashTable;
 use ipnet::IpNet;
 use regex::bytes::{RegexSet, RegexSetBuilder};
@@ -17,6 +17,8 @@ use std::net::IpAddr;
 
 /// Octets of the pass over all floating rules at once; a larger one is left out, and they are tried one by one.
 const SET_OCTETS_MAX: usize = 16 << 20;
+/// End of a chain of rules.
+const NO_RULE: u32 = u32::MAX;
 /// The group of classes whose list has no rules apart.
 const NO_GROUP: u8 = u8::MAX;
 
@@ -137,19 +139,19 @@ impl Apart {
         self.floating.iter().filter_map(|at| self.get(*at)).any(|(rule, _)| rule.passes)
     }
 
-    /// Names that something lets pass; `blocks` tells which classes block.
+    /// Names that something lets pass, with how they compare; `blocks` tells which classes block.
     pub(in crate::policy) fn open<'a>(
         &'a self,
         blocks: impl Fn(ClassId) -> bool + 'a,
-    ) -> impl Iterator<Item = NameRef<'a>> {
+    ) -> impl Iterator<Item = (NameRef<'a>, Match)> {
         self.rules.iter().flat_map(move |placed| {
             let open = placed.rule.passes || !blocks(placed.place.class);
             let spared = placed.rule.conditions.iter().flat_map(|conditions| conditions.not_below.iter());
             let named = match &placed.rule.trigger {
-                Trigger::Name(pattern) => Some(pattern.name()),
+                Trigger::Name(pattern) => Some((pattern.name(), pattern.kind())),
                 _ => None,
             };
-            named.filter(|_| open).into_iter().chain(spared.map(Name::as_ref))
+            named.filter(|_| open).into_iter().chain(spared.map(|name| (name.as_ref(), Match::Suffix)))
         })
     }
 
@@ -207,9 +209,9 @@ impl Apart {
     fn each_over(&self, index: &AddressIndex, address: Option<IpAddr>, found: &mut impl FnMut(u32, &Placed)) {
         let Some(address) = address else { return };
         index.walk(address, |rules| {
-            for &at in rules {
-                if let Some(placed) = self.rules.get(at as usize) {
-                    found(at, placed);
+            for listed in rules {
+                if let Some(placed) = self.rules.get(listed.rule as usize) {
+                    found(listed.rule, placed);
                 }
             }
             true
@@ -231,7 +233,9 @@ impl Apart {
             }
             placed.next
         };
-        for (suffix, hash) in self.hasher.suffixes(name).iter() {
+        let mut hash = NameHasher::ROOT;
+        for suffix in name.suffixes() {
+            hash = self.hasher.child(hash, suffix.first_label());
             let mut at = self.heads.find(hash, |&head| self.key_is(head, suffix)).copied().unwrap_or(NO_RULE);
             while at != NO_RULE {
                 at = try_one(at);
@@ -307,7 +311,10 @@ impl ApartBuilder {
         let groups = classes.iter().map(group).collect();
         let made = &mut self.made;
         let nets = |pick: fn(&Trigger) -> Option<IpNet>| {
-            AddressIndex::new((0..).zip(&made.rules).filter_map(|(at, placed)| Some((pick(&placed.rule.trigger)?, at))))
+            AddressIndex::new((0..).zip(&made.rules).filter_map(|(rule, placed)| {
+                let net = pick(&placed.rule.trigger)?.trunc();
+                Some((net, Listed { rule, class: placed.place.class }))
+            }))
         };
         let addresses = nets(|trigger| if let Trigger::Address(net) = trigger { Some(*net) } else { None });
         let clients = nets(|trigger| if let Trigger::Client(net) = trigger { Some(*net) } else { None });

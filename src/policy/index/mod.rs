@@ -2,6 +2,7 @@
 
 mod addresses;
 mod names;
+mod table;
 
-pub(super) use addresses::AddressIndex;
-pub(super) use names::{NameIndex, closeness, key_of};
+pub(super) use addresses::{AddressIndex, Listed};
+pub(super) use names::{Found, NameIndex, anchor, closeness, key_of};

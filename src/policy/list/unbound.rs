@@ -17,8 +17,10 @@ use std::net::IpAddr;
 #[derive(Default)]
 struct Above {
     in_view: bool,
-    /// The last zone whose data is for everything in it.
-    redirect: Option<Name>,
+    /// The last zone whose data is for everything in it, and its line; a block of its own unless data follows.
+    redirect: Option<(Name, u32)>,
+    /// Data has followed.
+    redirected: bool,
 }
 
 /// Reads a list.
@@ -40,11 +42,22 @@ pub(super) fn read(out: &mut Out<'_>, from: &mut dyn BufRead) -> Result<(), Refu
                 out.report.ignored(number, format!("{text:?} stands in a view, which is for some clients only"));
             }
             "local-zone" => return zone(out, value, &mut above, text, number),
-            "local-data" => return data(out, value, &above, number),
+            "local-data" => return data(out, value, &mut above, number),
             key => out.report.ignored(number, format!("{key:?} lists no names")),
         }
         Ok(())
-    })
+    })?;
+    above.close(out)
+}
+
+impl Above {
+    /// Ends a zone that waited for data.
+    fn close(&mut self, out: &mut Out<'_>) -> Result<(), Refusal> {
+        match self.redirect.take() {
+            Some((name, line)) if !self.redirected => out.suffix(name, line),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a zone type means; `None` where it lists nothing.
@@ -58,7 +71,7 @@ fn zone(out: &mut Out<'_>, value: &str, above: &mut Above, text: &str, number: u
     let kind = unquoted(kind);
     let block = |answer| Some(Means::Block(Action::of(answer)));
     let means = match kind {
-        "always_null" | "static" | "redirect" | "inform_redirect" => Some(Means::Block(Action::PLAIN)),
+        "always_null" | "static" => Some(Means::Block(Action::PLAIN)),
         "always_nxdomain" => block(BlockAnswer::Nxdomain),
         "always_nodata" => block(BlockAnswer::Nodata),
         "refuse" | "always_refuse" => block(BlockAnswer::Refused),
@@ -73,8 +86,10 @@ fn zone(out: &mut Out<'_>, value: &str, above: &mut Above, text: &str, number: u
             return Ok(());
         }
     };
+    above.close(out)?;
     if kind.ends_with("redirect") {
-        above.redirect = Some(name.clone());
+        (above.redirect, above.redirected) = (Some((name, number)), false);
+        return Ok(());
     }
     let pattern = Pattern::new(name, Match::Suffix);
     match means {
@@ -87,7 +102,7 @@ fn zone(out: &mut Out<'_>, value: &str, above: &mut Above, text: &str, number: u
     }
 }
 
-fn data(out: &mut Out<'_>, value: &str, above: &Above, number: u32) -> Result<(), Refusal> {
+fn data(out: &mut Out<'_>, value: &str, above: &mut Above, number: u32) -> Result<(), Refusal> {
     let mut words = unquoted(value).split_ascii_whitespace();
     let name = match host::parse(words.next().unwrap_or_default()) {
         Ok(name) => name,
@@ -102,7 +117,9 @@ fn data(out: &mut Out<'_>, value: &str, above: &Above, number: u32) -> Result<()
         if is_address { data.parse::<IpAddr>().ok() } else { None }
     });
     let action = out.addresses(address.as_slice());
-    let kind = if above.redirect.as_ref() == Some(&name) { Match::Suffix } else { Match::Exact };
+    let is_redirect = above.redirect.as_ref().is_some_and(|(zone, _)| *zone == name);
+    above.redirected |= is_redirect;
+    let kind = if is_redirect { Match::Suffix } else { Match::Exact };
     out.name(&Pattern::new(name, kind), &action, number)
 }
 
@@ -135,13 +152,13 @@ mod tests {
                 "3 suffix b.example nxdomain",
                 "4 suffix c.example drop",
                 "5 pass Plain suffix ok.a.example",
-                "7 suffix e.example",
+                "8 suffix e.example",
                 "9 exact f.example",
                 "10 exact g.example",
                 "16 suffix w.example refused",
             ]
         );
-        assert_eq!((report.rules, report.duplicates, report.ignored, report.bad), (9, 1, 4, 0));
+        assert_eq!((report.rules, report.duplicates, report.ignored, report.bad), (8, 0, 4, 0));
         let (all, _) = entries_with_answers(Format::Unbound, TEXT);
         assert!(all.contains(&"8 suffix e.example -> 192.0.2.7".to_owned()), "{all:?}");
         assert!(all.contains(&"10 exact g.example -> 2001:db8::7".to_owned()), "{all:?}");

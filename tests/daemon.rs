@@ -1,0 +1,28 @@
+//! The program as a user runs it: the real binary, started with a config, asked over real sockets, and read through its commands.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+
+#[path = "common/dns.rs"]
+mod dns;
+#[path = "common/daemon.rs"]
+mod harness;
+#[path = "common/tier.rs"]
+mod tier;
+#[path = "common/upstream.rs"]
+mod upstream;
+
+#[path = "daemon/answers.rs"]
+mod answers;
+#[path = "daemon/commands.rs"]
+mod commands;
+#[path = "daemon/dates.rs"]
+mod dates;
+#[path = "daemon/errors.rs"]
+mod errors;
+#[path = "daemon/naive.rs"]
+mod naive;
+#[path = "daemon/start.rs"]
+mod start;
+#[path = "daemon/targets.rs"]
+mod targets;
+#[path = "daemon/truth.rs"]
+mod truth;
