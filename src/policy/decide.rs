@@ -5,6 +5,7 @@ use super::stage::Staged;
 use super::{ClassId, ExceptionId, Policy};
 use crate::base::model::{BlockAnswer, Decision, Purpose, Stage};
 use crate::base::name::NameRef;
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 /// What is judged: a name, an address, or an address that a name led to.
@@ -57,15 +58,17 @@ impl Policy {
     /// vendor's network: then the stricter of both decides.
     #[must_use]
     pub fn decide(&self, subject: &Subject<'_>) -> Verdict {
+        let address = subject.address.map(|address| address.to_canonical());
+        let client = subject.client.map(|client| client.to_canonical());
         let by_name = subject.name.and_then(|name| self.best_name_rule(name));
-        let by_address = subject.address.and_then(|address| self.best_range_rule(address));
+        let by_address = address.and_then(|address| self.best_range_rule(address));
         let chosen = match (by_name, by_address) {
             (Some(name), Some(range)) if self.is_network(range.class) || name.staged.stage >= range.staged.stage => {
                 Some(name)
             }
             (name, range) => range.or(name),
         };
-        let exception = self.exceptions.find(subject.name, subject.address, subject.client);
+        let exception = self.exceptions.find(subject.name, address, client);
         let Some(chosen) = chosen else { return Verdict { exception, ..Verdict::UNLISTED } };
         let decision = match (exception, chosen.staged.stage) {
             (Some(_), _) | (None, Stage::Off) => Decision::Allow,
@@ -78,19 +81,19 @@ impl Policy {
 
     /// The rule that decides about a name, whatever its stage.
     pub(super) fn best_name_rule(&self, name: NameRef<'_>) -> Option<Candidate<'_>> {
-        let mut best: Option<(Candidate<'_>, (u8, u8))> = None;
+        let mut best: Option<(Candidate<'_>, (u8, u8), u32)> = None;
         self.rules.names.find(name, |found| {
             let Some(staged) = self.staged(found.class) else { return };
-            let closer = match &best {
-                None => true,
-                Some((held, closeness)) => (found.closeness, staged.stage) > (*closeness, held.staged.stage),
-            };
+            // A number is the place in list order.
+            let closer = best.as_ref().is_none_or(|(held, closeness, at)| {
+                (found.closeness, staged.stage, Reverse(found.at)) > (*closeness, held.staged.stage, Reverse(*at))
+            });
             if closer {
                 let candidate = Candidate { rule: RuleId::of_name(found.at), class: found.class, staged };
-                best = Some((candidate, found.closeness));
+                best = Some((candidate, found.closeness, found.at));
             }
         });
-        best.map(|(candidate, _)| candidate)
+        best.map(|(candidate, ..)| candidate)
     }
 
     /// The rule that decides about an address, whatever its stage.

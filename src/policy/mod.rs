@@ -32,7 +32,6 @@ pub use stage::{Staged, Why};
 
 use crate::base::model::{BlockAnswer, Decision, PolicyId, RuleFacts, Wall};
 use crate::base::name::{Match, NameRef};
-use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Rules under settings at a date: immutable, and the only thing that decides.
@@ -45,8 +44,7 @@ pub struct Policy {
     settings: Arc<Settings>,
     staged: Box<[Staged]>,
     exceptions: exception::Exceptions,
-    /// Hashes of every name that has something allowed or observed below it.
-    open_below: HashSet<u64>,
+    open_below: stage::OpenBelow,
     next_change: Option<Wall>,
 }
 
@@ -132,7 +130,7 @@ impl Policy {
     /// Whether something below a name is allowed or observed, so that the name itself cannot be said not to exist.
     #[must_use]
     pub fn passes_below(&self, name: NameRef<'_>) -> bool {
-        !self.open_below.is_empty() && self.open_below.contains(&self.rules.names.hash(name))
+        self.open_below.holds(&self.rules, name)
     }
 
     /// Whether NXDOMAIN is a true answer for a blocked name: it denies everything below too (RFC 8020), so the rule must be

@@ -1,10 +1,12 @@
 //! Stages: what is wanted for each class of rules at a date, and why. The only place where dates and authorities count.
 
 use super::exception::Exceptions;
+use super::index::anchor;
 use super::list::vendor::Clause;
 use super::rules::{Class, ClassId, RuleSet, Vendor};
 use super::{Policy, Settings};
 use crate::base::model::{BlockAnswer, PolicyId, Stage, Wall};
+use crate::base::name::{Match, NameRef};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -150,22 +152,47 @@ fn ede(rules: &RuleSet, class: &Class, vendor: Option<&Vendor>, why: &Why) -> Bo
     [&EDE_OPTION.to_be_bytes()[..], &length.to_be_bytes(), &code.to_be_bytes(), text.as_bytes()].concat().into()
 }
 
-/// Hashes of all names above a name that is not blocked, needed only if some answer is NXDOMAIN at all.
-fn open_below(rules: &RuleSet, staged: &[Staged], exceptions: &Exceptions) -> HashSet<u64> {
-    let mut above = HashSet::new();
+/// Which names have something below them that passes, as hashes.
+#[derive(Debug, Default)]
+pub(super) struct OpenBelow {
+    /// Every name above one that passes.
+    above: HashSet<u64>,
+    /// Names below which a wildcard that passes may match at any depth.
+    anchors: HashSet<u64>,
+}
+
+impl OpenBelow {
+    /// Whether something below a name passes.
+    pub(super) fn holds(&self, rules: &RuleSet, name: NameRef<'_>) -> bool {
+        let is = |set: &HashSet<u64>, name| !set.is_empty() && set.contains(&rules.names.hash(name));
+        is(&self.above, name) || name.suffixes().any(|suffix| is(&self.anchors, suffix))
+    }
+}
+
+/// Needed only if some answer is NXDOMAIN at all.
+fn open_below(rules: &RuleSet, staged: &[Staged], exceptions: &Exceptions) -> OpenBelow {
+    let mut open = OpenBelow::default();
     if !staged.iter().any(|staged| staged.stage == Stage::Block && staged.answer == BlockAnswer::Nxdomain) {
-        return above;
+        return open;
     }
     let blocks = |ClassId(class): ClassId| staged.get(usize::from(class)).is_some_and(|s| s.stage == Stage::Block);
-    let open = rules.names.iter().filter(|(_, rule)| !blocks(rule.class)).map(|(_, rule)| rule.name);
-    for name in open.chain(exceptions.names()) {
+    let passing = || rules.names.iter().filter(|(_, rule)| !blocks(rule.class)).map(|(_, rule)| rule);
+    for name in passing().map(|rule| rule.name).chain(exceptions.names()) {
         let mut at = name.parent();
         // Once a name is in, so are all names above it.
-        while let Some(parent) = at.filter(|&parent| !parent.is_root() && above.insert(rules.names.hash(parent))) {
+        while let Some(parent) = at.filter(|&parent| !parent.is_root() && open.above.insert(rules.names.hash(parent))) {
             at = parent.parent();
         }
     }
-    above
+    for rule in passing().filter(|rule| rule.kind == Match::Wildcard) {
+        let anchor = anchor(rule.name);
+        // With one label left of the anchor that is more than a star, nothing below what it matches matches.
+        let deep = rule.name.label_count() > anchor.label_count() + 1 || rule.name.first_label() == b"*";
+        if deep {
+            open.anchors.insert(rules.names.hash(anchor));
+        }
+    }
+    open
 }
 
 /// The next moment at which some stage may differ.

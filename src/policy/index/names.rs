@@ -258,11 +258,13 @@ fn read(arena: &[u8], at: u32) -> Option<Entry<'_>> {
     })
 }
 
-/// What a rule stands under: its name, or for a wildcard the labels right of its last `*`.
+/// What a rule stands under: its name, or for a wildcard its anchor.
 fn key_of(name: NameRef<'_>, kind: Match) -> NameRef<'_> {
-    if kind != Match::Wildcard {
-        return name;
-    }
+    if kind == Match::Wildcard { anchor(name) } else { name }
+}
+
+/// The labels right of a wildcard's last `*`.
+pub(in crate::policy) fn anchor(name: NameRef<'_>) -> NameRef<'_> {
     let literal = |suffix: &NameRef<'_>| !suffix.first_label().contains(&b'*');
     name.suffixes().take_while(literal).last().unwrap_or(NameRef::ROOT)
 }
