@@ -586,6 +586,39 @@ fn questions_are_bounded_but_may_be_joined() {
 }
 
 #[test]
+fn a_flood_below_one_zone_leaves_room_for_questions_below_others() {
+    let mut s = Scenario::bounded(1, Bounds { questions: 4, exchanges: 8, ..Bounds::default() });
+    let flood: Vec<u64> = (0..4).map(|n| s.ask(&format!("x{n}.victim.example"))).collect();
+    let more = s.ask("x4.victim.example");
+    assert_eq!(s.got(), [(more, Err(Failure::Overloaded))], "the flood has no claim to more");
+    let silent = s.sent();
+    let good = s.ask("www.good.example");
+    assert_eq!(s.got(), [(flood[0], Err(Failure::Overloaded))], "the oldest of the flood makes way");
+    let query = s.one();
+    s.respond(&query, NOERROR);
+    assert_eq!(s.got(), [(good, Ok(NOERROR))]);
+    assert!(s.closed.contains(&silent[0].exchange));
+    // The place that came free is anybody's.
+    s.ask("x5.victim.example");
+    assert!(s.got().is_empty());
+    s.pass(QUESTION_TIME);
+    assert_eq!(s.got().len(), 4);
+    assert!(s.core.is_idle());
+}
+
+#[test]
+fn clients_of_a_silent_name_do_not_take_every_place() {
+    let mut s = Scenario::bounded(1, Bounds { waiters: 4, ..Bounds::default() });
+    let waiting: Vec<u64> = (0..4).map(|_| s.ask("x.victim.example")).collect();
+    let good = s.ask("www.good.example");
+    let got: Vec<u64> = s.got().into_iter().map(|(token, _)| token).collect();
+    assert_eq!(got, waiting);
+    let query = s.sent().remove(1);
+    s.respond(&query, NOERROR);
+    assert_eq!(s.got(), [(good, Ok(NOERROR))]);
+}
+
+#[test]
 fn when_exchanges_are_full_the_oldest_late_one_goes() {
     let mut s = Scenario::bounded(2, Bounds { questions: 2, exchanges: 2, ..Bounds::default() });
     s.ask("example.org");

@@ -16,7 +16,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RData;
 use interdict::engine::resolver::core::{Bounds, CoreSettings, Counters};
 use interdict::engine::resolver::{AnswerLimits, Cache};
-use interdict::io::listen::{Acl, Listening, PIPELINE_MAX, serve_tcp, spawn_udp};
+use interdict::io::listen::{Acl, CONNECTIONS_MAX, Listening, PIPELINE_MAX, serve_tcp, spawn_udp};
 use interdict::io::sys::plane::{MISS_QUEUE_MAX, Plane};
 use interdict::io::sys::socket;
 use interdict::policy::list::{bundled, vendor};
@@ -80,7 +80,7 @@ impl Daemon {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let settings = CoreSettings { servers, bounds: Bounds::default(), answers: AnswerLimits::default() };
         let driver = runtime.spawn(interdict::io::upstream::run(settings, plane, missed, stop.clone()));
-        let streams = serve_tcp(opened.tcp, listening.clone());
+        let streams = serve_tcp(opened.tcp, CONNECTIONS_MAX, listening.clone());
         let streams = runtime.spawn(async move { streams.await.unwrap() });
         let workers = opened
             .udp

@@ -99,11 +99,10 @@ impl Policy {
     /// The rule that decides about an address, whatever its stage.
     pub(super) fn best_range_rule(&self, address: IpAddr) -> Option<Candidate<'_>> {
         let mut best: Option<Candidate<'_>> = None;
-        for &at in self.rules.addresses.find(address) {
-            let Some(class) = self.rules.ranges.get(at as usize).map(|rule| rule.class) else { continue };
-            let Some(staged) = self.staged(class) else { continue };
+        for listed in self.rules.addresses.find(address) {
+            let Some(staged) = self.staged(listed.class) else { continue };
             if best.is_none_or(|held| staged.stage > held.staged.stage) {
-                best = Some(Candidate { rule: RuleId::of_range(at), class, staged });
+                best = Some(Candidate { rule: RuleId::of_range(listed.rule), class: listed.class, staged });
             }
         }
         best

@@ -1,6 +1,6 @@
 //! What the lists say: lists, classes of rules, rules, and the indexes that find them. Built once, then read only.
 
-use super::index::{AddressIndex, NameIndex};
+use super::index::{AddressIndex, Listed, NameIndex};
 use super::list::vendor::VendorFile;
 use crate::base::model::limits::{CLASSES_MAX, RULES_MAX};
 use crate::base::model::{Purpose, RuleFacts, Stage, Wall};
@@ -331,7 +331,8 @@ impl RuleSetBuilder {
     pub fn finish(mut self) -> RuleSet {
         self.names.seal();
         self.vendors.sort_by(|a, b| a.file.id.cmp(&b.file.id));
-        let addresses = AddressIndex::new((0_u32..).zip(&self.ranges).map(|(at, rule)| (rule.net, at)));
+        let listed = |(rule, range): (u32, &RangeRule)| (range.net, Listed { rule, class: range.class });
+        let addresses = AddressIndex::new((0..).zip(&self.ranges).map(listed));
         RuleSet {
             lists: self.lists,
             classes: self.classes,

@@ -102,7 +102,18 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
 /// The servers to ask. Having none is no reason not to block: the alarm shows, and questions that need one fail.
 fn upstreams(config: &Config) -> (Vec<SocketAddr>, Option<String>) {
     match &config.upstreams {
-        Upstreams::Servers(servers) => (servers.clone(), None),
+        Upstreams::Servers(named) => {
+            let servers = resolv::without_ourselves(named.clone(), &config.listen, &resolv::own_addresses());
+            let ours: Vec<String> =
+                named.iter().filter(|server| !servers.contains(server)).map(ToString::to_string).collect();
+            let alarm = (!ours.is_empty()).then(|| {
+                format!(
+                    "[upstream] servers names ourselves ({}), which is left out: we would ask us forever",
+                    ours.join(", ")
+                )
+            });
+            (servers, alarm)
+        }
         Upstreams::System => match resolv::servers(Path::new(resolv::RESOLV_CONF), &config.listen) {
             Ok(servers) => (servers, None),
             Err(error) => (Vec::new(), Some(error.to_string())),

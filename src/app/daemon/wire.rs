@@ -5,7 +5,7 @@ use super::activate::Activator;
 use crate::app::config::Config;
 use crate::engine::resolver::core::{Bounds, CoreSettings, Counters};
 use crate::engine::resolver::{AnswerLimits, Cache};
-use crate::io::listen::{Acl, Listening, serve_tcp, spawn_udp};
+use crate::io::listen::{Acl, CONNECTIONS_MAX, Listening, serve_tcp, spawn_udp};
 use crate::io::store::{Sender, StoreMessage};
 use crate::io::sys::limits::raise_open_files;
 use crate::io::sys::plane::{MISS_QUEUE_MAX, Plane};
@@ -22,14 +22,13 @@ use tokio_util::task::TaskTracker;
 
 /// Descriptors that exchanges and streams may need at once, with room for files and listeners.
 const OPEN_FILES: u64 = 16_384;
+/// What POSIX promises, for a system that does not say.
+const OPEN_FILES_LEAST: usize = 256;
 /// How long streams and misses may take to end; the driver's own drain is shorter.
 const STOP_TIME: Duration = Duration::from_secs(4);
 
 /// Binds every address before anything is started, so that an address in use starts nothing.
 pub(super) fn open(config: &Config) -> Result<Vec<Listeners>, StartError> {
-    if let Err(error) = raise_open_files(OPEN_FILES) {
-        tracing::debug!(%error, "the limit of open files stays as it is");
-    }
     let listeners = config.listen.iter().map(|address| socket::listen(*address, config.workers));
     Ok(listeners.collect::<Result<Vec<_>, _>>()?)
 }
@@ -64,7 +63,9 @@ pub(super) fn start(
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("data").enable_all().build()?;
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let (misses, missed) = mpsc::channel(MISS_QUEUE_MAX);
-    let settings = CoreSettings { servers, bounds: Bounds::default(), answers: AnswerLimits::default() };
+    let open_files = open_files();
+    let settings = CoreSettings { servers, bounds: bounds(open_files), answers: AnswerLimits::default() };
+    let streams_max = CONNECTIONS_MAX.min(open_files / 4 / opened.len().max(1));
     tasks.spawn_on(upstream::run(settings, Arc::clone(&plane), missed, stop.clone()), runtime.handle());
     let acl = Arc::new(activator.with_config(|config| Acl::new(config.allow.iter().copied())));
     let mut running = Running { workers: Vec::new(), runtime, tasks, stop };
@@ -80,7 +81,7 @@ pub(super) fn start(
         }
         running.tasks.spawn_on(
             async move {
-                if let Err(error) = serve_tcp(listeners.tcp, listening).await {
+                if let Err(error) = serve_tcp(listeners.tcp, streams_max, listening).await {
                     tracing::error!(%error, "TCP is not served");
                 }
             },
@@ -89,6 +90,26 @@ pub(super) fn start(
     }
     running.tasks.close();
     Ok(running)
+}
+
+/// How many files may be open, once the limit is raised as far as it goes.
+fn open_files() -> usize {
+    let limit = raise_open_files(OPEN_FILES).or_else(|error| {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+        raise_open_files(0)
+    });
+    limit.map_or(OPEN_FILES_LEAST, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// Bounds that leave descriptors for others: exchanges take half of them at most, streams a quarter; ledger, lists, listeners and
+/// control socket have the rest.
+fn bounds(open_files: usize) -> Bounds {
+    let default = Bounds::default();
+    Bounds {
+        questions: default.questions.min(open_files / 4),
+        exchanges: default.exchanges.min(open_files / 2),
+        ..default
+    }
 }
 
 impl Running {

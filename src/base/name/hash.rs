@@ -57,6 +57,14 @@ impl<'a> Suffixes<'a> {
     }
 }
 
+impl Suffixes<'_> {
+    /// Whether there is none left.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+}
+
 impl<'a> Iterator for Suffixes<'a> {
     type Item = NameRef<'a>;
 

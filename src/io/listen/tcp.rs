@@ -52,11 +52,17 @@ struct Streams {
     clients: Mutex<BTreeMap<IpAddr, usize>>,
 }
 
-/// Accepts and serves connections until `listening.stop` is cancelled; connections then end after the answers they wait for.
+/// Accepts and serves up to `connections_max` connections at once, [`CONNECTIONS_MAX`] at most, until `listening.stop` is
+/// cancelled; connections then end after the answers they wait for.
 ///
 /// # Errors
 /// The kernel's, when the listener cannot be given to the runtime.
-pub async fn serve_tcp(listener: std::net::TcpListener, listening: Listening) -> io::Result<()> {
+pub async fn serve_tcp(
+    listener: std::net::TcpListener,
+    connections_max: usize,
+    listening: Listening,
+) -> io::Result<()> {
+    let connections_max = connections_max.min(CONNECTIONS_MAX);
     let listener = TcpListener::from_std(listener)?;
     let stop = listening.stop.clone();
     let streams = Arc::new(Streams {
@@ -73,7 +79,7 @@ pub async fn serve_tcp(listener: std::net::TcpListener, listening: Listening) ->
             _ = flush.tick() => streams.flush(),
             Some(ended) = connections.join_next(), if !connections.is_empty() => streams.note(&ended),
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) if connections.len() < CONNECTIONS_MAX => {
+                Ok((stream, peer)) if connections.len() < connections_max => {
                     if let Some(place) = streams.admit(peer) {
                         connections.spawn(connection(Arc::clone(&streams), stream, peer, place));
                     }

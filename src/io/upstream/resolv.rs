@@ -50,8 +50,7 @@ pub fn servers(path: &Path, listen: &[SocketAddr]) -> Result<Vec<SocketAddr>, Re
     if named.is_empty() {
         return Err(ResolvError::Empty(shown()));
     }
-    let own: Vec<IpAddr> = interfaces.iter().flat_map(|found| found.ips.iter().map(|net| net.ip())).collect();
-    let servers = without_ourselves(named, listen, &own);
+    let servers = without_ourselves(named, listen, &own_addresses());
     if servers.is_empty() { Err(ResolvError::OnlyOurselves(shown())) } else { Ok(servers) }
 }
 
@@ -80,6 +79,12 @@ fn server(text: &str, interface: impl Fn(&str) -> Option<u32>) -> Option<SocketA
     };
     let zone = zone.parse().ok().or_else(|| interface(zone))?;
     Some(SocketAddrV6::new(address.parse().ok()?, DNS_PORT, 0, zone).into())
+}
+
+/// This machine's addresses.
+#[must_use]
+pub fn own_addresses() -> Vec<IpAddr> {
+    pnet::datalink::interfaces().iter().flat_map(|found| found.ips.iter().map(|net| net.ip())).collect()
 }
 
 /// Leaves out every server that one of our listeners would hear. `own` are this machine's addresses.

@@ -1,8 +1,8 @@
 //! Finding the rules for a name or an address without allocating.
 
 mod addresses;
-mod filter;
 mod names;
+mod table;
 
-pub(super) use addresses::AddressIndex;
+pub(super) use addresses::{AddressIndex, Listed};
 pub(super) use names::{NameIndex, anchor};

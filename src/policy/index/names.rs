@@ -1,26 +1,25 @@
 //! The suffix index: rules under the wire form of their name.
 //!
-//! Three parts, at about 40 octets a name of a million:
+//! Two parts, at about 38 octets a name of a million:
 //!
 //! | part | what |
 //! |---|---|
-//! | arena | an entry a rule: kind, class, line, name; a rule's number is its offset, so that one read verifies a probe |
-//! | table | offsets, found by the hash of the entry's key |
-//! | [`Filter`] | two bits a slot: *a rule stands here*, *rules stand below here* |
+//! | arena | an entry a rule: kind, class, line, name; a rule's number is its offset, so that one read verifies a match |
+//! | [`Table`] | by the hash of a name: the offset of its entry, and whether longer names stand below |
 //!
-//! A look-up walks a name from the right. The filter says whether the suffix is worth a probe and whether a longer one can
-//! be, so most names that no rule mentions cost a hash of two labels and two reads of the filter. The text of names is kept,
-//! not a fingerprint: a decision is never wrong by chance, and `check` needs no list at hand to show the rule.
+//! A look-up walks a name from the right and ends where nothing stands below, so most names that no rule mentions cost the
+//! hash of two labels and one slot of the table. The text of names is kept, not a fingerprint: a decision is never wrong by
+//! chance, and `check` needs no list at hand to show the rule.
 //!
 //! A wildcard rule stands under its *anchor*, the labels right of its last `*`, and is compared label by label when the
 //! anchor is met. Rules under one key form a chain in the order of insertion, which is the order of precedence. A wildcard
 //! whose last label holds a `*` has no anchor and is never met: the readers of lists refuse it.
 
-use super::filter::Filter;
+use super::table::Table;
 use crate::base::name::{Match, NameHasher, NameRef, Pattern, matches_as};
 use crate::policy::rules::ClassId;
 use hashbrown::HashTable;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Rules on names, found by suffix.
 #[derive(Debug, Default)]
@@ -28,10 +27,11 @@ pub(in crate::policy) struct NameIndex {
     hasher: NameHasher,
     arena: Vec<u8>,
     len: usize,
+    /// The first rule under each key while rules are added; gone once the index is sealed.
     heads: HashTable<u32>,
     /// The next rule under the same key; few rules share one.
     next: HashMap<u32, u32>,
-    filter: Filter,
+    table: Table,
 }
 
 /// A rule that matches a name, and how exactly: more labels first, then more octets said literally.
@@ -99,64 +99,105 @@ impl NameIndex {
         Some(())
     }
 
-    /// Ends the building: gives back what growth held in reserve, and fills the filter.
+    /// Ends the building: makes the table, and gives back what growth held in reserve.
     pub(in crate::policy) fn seal(&mut self) {
         self.arena.shrink_to_fit();
-        let mut filter = Filter::for_keys(self.len);
-        for (_, entry) in self.iter() {
-            let mut parent = NameHasher::ROOT;
-            let mut suffixes = key_of(entry.name, entry.kind).suffixes().peekable();
-            while let Some(suffix) = suffixes.next() {
-                parent = self.hasher.child(parent, suffix.first_label());
-                if suffixes.peek().is_some() { filter.mark_above(parent) } else { filter.mark_rule(parent) }
-            }
+        let heads = std::mem::take(&mut self.heads);
+        // Names above a key are counted as if they were never shared; half of all names have none but their top level.
+        let mut above = Table::for_hashes(self.count_above(&heads));
+        for &head in &heads {
+            let Some(entry) = read(&self.arena, head) else { continue };
+            let key = key_of(entry.name, entry.kind);
+            above.insert(self.hasher.hash(key), head);
+            self.hashes_above(key, |hash| {
+                above.mark_above(hash);
+            });
         }
-        self.filter = filter;
+        self.table = above;
+    }
+
+    /// How many hashes the table is to hold.
+    fn count_above(&self, heads: &HashTable<u32>) -> usize {
+        let mut seen: HashSet<u64, foldhash::fast::RandomState> = HashSet::default();
+        for &head in heads {
+            let Some(entry) = read(&self.arena, head) else { continue };
+            self.hashes_above(key_of(entry.name, entry.kind), |hash| {
+                seen.insert(hash);
+            });
+        }
+        heads.len() + seen.len()
+    }
+
+    /// The hashes of the names above a key, the shortest first.
+    fn hashes_above(&self, key: NameRef<'_>, mut each: impl FnMut(u64)) {
+        let mut hash = NameHasher::ROOT;
+        let mut suffixes = key.suffixes();
+        while let Some(suffix) = suffixes.next() {
+            if suffixes.is_empty() {
+                return;
+            }
+            hash = self.hasher.child(hash, suffix.first_label());
+            each(hash);
+        }
     }
 
     /// Octets held.
     pub(in crate::policy) fn bytes(&self) -> usize {
         let chains = self.next.capacity() * size_of::<(u32, u32)>();
-        self.arena.capacity() + self.heads.allocation_size() + chains + self.filter.bytes()
+        self.arena.capacity() + self.heads.allocation_size() + chains + self.table.bytes()
     }
 
     /// Every rule that matches a name, those under the shortest key first.
     #[inline]
     pub(in crate::policy) fn find(&self, name: NameRef<'_>, mut each: impl FnMut(Found)) {
         let mut hash = NameHasher::ROOT;
-        for suffix in name.suffixes() {
+        for (labels, suffix) in (1..).zip(name.suffixes()) {
             hash = self.hasher.child(hash, suffix.first_label());
-            let marks = self.filter.get(hash);
-            if marks.is_rule()
-                && let Some(&head) = self.heads.find(hash, |&head| self.key_is(head, suffix))
-            {
-                self.chain(head, name, suffix, &mut each);
-            }
-            if !marks.is_above() {
+            let mut above = false;
+            self.table.find(hash, |slot| {
+                above |= slot.is_above();
+                if let Some(head) = slot.entry()
+                    && self.key_is(head, suffix)
+                {
+                    self.chain(head, (name, suffix, labels), &mut each);
+                }
+            });
+            if !above {
                 return;
             }
         }
     }
 
     /// The rules under one key that match.
-    fn chain(&self, head: u32, name: NameRef<'_>, suffix: NameRef<'_>, each: &mut impl FnMut(Found)) {
+    fn chain(&self, head: u32, (name, suffix, labels): (NameRef<'_>, NameRef<'_>, u8), each: &mut impl FnMut(Found)) {
+        let literal = suffix.as_wire().len() - usize::from(labels) - 1;
+        let plain = (labels, u8::try_from(literal).unwrap_or(u8::MAX));
         let mut at = head;
         loop {
-            let Some(entry) = read(&self.arena, at) else { return };
-            let matched = match entry.kind {
-                Match::Exact => suffix.as_wire().len() == name.as_wire().len(),
-                Match::Suffix => true,
-                Match::Wildcard => matches_as(entry.name, Match::Wildcard, name),
+            let Some((kind, class)) = self.header(at) else { return };
+            let closeness = match kind {
+                Match::Exact if suffix.as_wire().len() != name.as_wire().len() => None,
+                Match::Exact | Match::Suffix => Some(plain),
+                Match::Wildcard => read(&self.arena, at)
+                    .filter(|entry| matches_as(entry.name, Match::Wildcard, name))
+                    .map(|entry| closeness(entry.name)),
             };
-            if matched {
-                each(Found { at, class: entry.class, closeness: closeness(entry.name) });
+            if let Some(closeness) = closeness {
+                each(Found { at, class, closeness });
             }
             let chained = self.arena.get(at as usize).is_some_and(|first| first & CHAINED != 0);
-            match self.next.get(&at).filter(|_| chained) {
+            match chained.then(|| self.next.get(&at)).flatten() {
                 Some(&next) => at = next,
                 None => return,
             }
         }
+    }
+
+    /// Kind and class of an entry.
+    #[inline]
+    fn header(&self, at: u32) -> Option<(Match, ClassId)> {
+        let &[kind, high, low] = self.arena.get(at as usize..)?.first_chunk()?;
+        Some((*Match::ALL.get(usize::from(kind & !CHAINED))?, ClassId(u16::from_be_bytes([high, low]))))
     }
 
     /// A rule by its number.
@@ -228,7 +269,7 @@ pub(in crate::policy) fn anchor(name: NameRef<'_>) -> NameRef<'_> {
     name.suffixes().take_while(literal).last().unwrap_or(NameRef::ROOT)
 }
 
-/// More labels first, then more octets said literally.
+/// How exactly a wildcard speaks: more labels first, then more octets said literally.
 fn closeness(name: NameRef<'_>) -> (u8, u8) {
     let (mut labels, mut literal) = (0_u8, 0_u8);
     for label in name.labels() {

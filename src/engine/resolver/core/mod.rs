@@ -17,6 +17,7 @@ mod counters;
 mod question;
 mod server;
 mod wire;
+mod zones;
 
 pub use counters::{Counter, Counters};
 pub use question::{ExchangeId, Reply, Transmit, Waiter};
@@ -33,6 +34,7 @@ use rand::{RngExt, SeedableRng};
 use self::question::{Exchange, Question, QuestionId};
 use self::server::{ServerIndex, Servers};
 use self::wire::{Head, Match, Query};
+use self::zones::{Full, Zones};
 use super::{AnswerLimits, Cache, CacheKey, Failure, StoredAnswer, Transport};
 use crate::base::model::Mono;
 use crate::base::wire::dns::Rcode;
@@ -119,6 +121,7 @@ pub struct Core<T> {
     wakes: BTreeSet<(Mono, QuestionId)>,
     exchanges: BTreeMap<ExchangeId, Exchange>,
     waiters: usize,
+    zones: Zones,
     transmits: VecDeque<Transmit>,
     closes: VecDeque<ExchangeId>,
     replies: VecDeque<Reply<T>>,
@@ -155,6 +158,7 @@ impl<T> Core<T> {
             wakes: BTreeSet::new(),
             exchanges: BTreeMap::new(),
             waiters: 0,
+            zones: Zones::default(),
             transmits: VecDeque::new(),
             closes: VecDeque::new(),
             replies: VecDeque::new(),
@@ -171,10 +175,13 @@ impl<T> Core<T> {
         }
         let existing = self.by_key.get(key).copied();
         let waiting = existing.and_then(|id| self.questions.get(&id)).map_or(0, |question| question.waiters.len());
-        let full = self.waiters >= self.bounds.waiters
-            || waiting >= self.bounds.waiters_per_question
-            || (existing.is_none() && self.questions.len() >= self.bounds.questions);
-        if full {
+        let full = if self.waiters >= self.bounds.waiters {
+            Some(Full::Waiters)
+        } else {
+            (existing.is_none() && self.questions.len() >= self.bounds.questions).then_some(Full::Questions)
+        };
+        let refused = full.is_some_and(|table| !self.make_way(now, key, table));
+        if waiting >= self.bounds.waiters_per_question || refused {
             self.counters.overloaded.increment();
             self.replies.push_back(Reply { waiter, result: Err(Failure::Overloaded) });
             return;
@@ -182,6 +189,7 @@ impl<T> Core<T> {
         let id = existing.unwrap_or_else(|| self.open_question(now, key));
         if let Some(question) = self.questions.get_mut(&id) {
             self.waiters += 1;
+            self.zones.join(key.name(), id);
             question.waiters.push(waiter);
         }
         if existing.is_some() {
@@ -416,6 +424,7 @@ impl<T> Core<T> {
         self.by_key.remove(&question.key);
         self.wakes.remove(&(question.wake, id));
         self.waiters = self.waiters.saturating_sub(question.waiters.len());
+        self.zones.leave(question.key.name(), id, question.waiters.len());
         for exchange in question.open {
             self.exchanges.remove(&exchange);
             self.closes.push_back(exchange);
@@ -448,6 +457,14 @@ impl<T> Core<T> {
         if let Some(question) = self.questions.get_mut(&known.question) {
             question.close(exchange);
         }
+    }
+
+    /// Ends a question for one that needs its place, if the newcomer has the better claim to it.
+    fn make_way(&mut self, now: Mono, key: &CacheKey, table: Full) -> bool {
+        let Some(id) = self.zones.to_go_for(key.name(), table) else { return false };
+        self.counters.overloaded.increment();
+        self.finish(now, id, Err(Failure::Overloaded));
+        true
     }
 
     /// When the table is full, the oldest exchange that nobody counts on goes.
