@@ -4,6 +4,7 @@
 //! with `.ci/run`, the claimed figures with `tests/soak NAME`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a scenario stops at the first surprise")]
 #![allow(clippy::indexing_slicing, reason = "a scenario stops at the first surprise")]
+#![allow(clippy::print_stdout, reason = "the figures of a scenario are what `tests/soak` shows")]
 
 #[path = "../common/tier.rs"]
 mod tier;
