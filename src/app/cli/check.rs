@@ -10,8 +10,9 @@ use crate::base::model::{Decision, RuleFacts, Stage, Wall};
 use crate::base::name::Name;
 use crate::policy::list::Format;
 use crate::policy::{Explanation, Policy, Subject};
+use ipnet::IpNet;
 use serde_json::{Value, json};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -64,6 +65,12 @@ pub(super) fn moment(at: Option<&str>) -> Result<Wall, Failure> {
 fn asked(text: &str) -> Result<Asked, String> {
     if let Ok(address) = text.parse() {
         return Ok(Asked::Address(address));
+    }
+    // Any octets make a name, these too; whoever writes them means something else.
+    if text.parse::<SocketAddr>().is_ok() || text.parse::<IpNet>().is_ok() {
+        return Err(format!(
+            "{text:?} is neither an address nor a name: leave out the port, or name one address of the network"
+        ));
     }
     let name = text.parse::<Name>().map_err(|why| format!("{text:?} is neither an address nor a name: {why}"))?;
     Ok(Asked::Name(name))
