@@ -9,7 +9,7 @@
 //! news about it.
 
 #[path = "judge.rs"]
-mod judge;
+pub(crate) mod judge;
 
 use interdict::base::model::{Channel, Decision, Outcome, Purpose, Wall};
 use interdict::base::name::Name;

@@ -17,6 +17,7 @@
 //! | | [`app::config`] | the config file, version 1 |
 //! | | [`app::daemon`] | the running daemon: engines and drivers wired together |
 //! | | [`app::lists`] | all lists of a config read into one rule set |
+//! | | [`app::sync`] | lists from git, from the remote to the policy in force |
 //! | | [`app::time`] | which clock is believed |
 //! | **io** | [`io::control`] | the control socket |
 //! | | [`io::listen`] | where clients ask: UDP workers, TCP |

@@ -3,9 +3,8 @@
 
 #[path = "../examples/fold.rs"]
 mod fold;
-#[path = "../examples/judge.rs"]
-mod judge;
 
+use fold::judge;
 use interdict::app::config::{Config, Source, parse};
 use interdict::app::lists;
 use interdict::base::model::{Decision, Wall};

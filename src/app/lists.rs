@@ -7,7 +7,7 @@ use crate::io::sync::source::{ListFile, Snapshot};
 use crate::io::sync::{CommitId, Refused};
 use crate::policy::list::Format;
 use crate::policy::list::{ListError, Refusal, Report, bundled, did_you_mean, vendor};
-use crate::policy::{List, RuleSet, RuleSetBuilder, TooMany};
+use crate::policy::{Included, List, Reading, RuleSet, RuleSetBuilder, TooMany};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -20,6 +20,8 @@ use std::sync::Arc;
 const READ_OCTETS: usize = 64 << 10;
 /// Octets of the largest list file.
 const FILE_OCTETS_MAX: u64 = 1 << 30;
+/// Octets of the largest list that another one includes.
+const INCLUDED_OCTETS_MAX: u64 = 64 << 20;
 /// Hex digits of a content hash that stand for a revision.
 const REVISION_DIGITS: usize = 12;
 
@@ -179,31 +181,31 @@ pub fn read(
     lists: &[Blocklist],
     snapshots: &Snapshots,
 ) -> Result<Lists, ListsError> {
-    let mut reading = Reading::default();
+    let mut gathered = Gathered::default();
     if wanted {
         for (file, text) in vendor_texts(vendors)? {
-            reading.vendor(&file, &text, &revision(Sha256::digest(text.as_bytes()).as_ref()))?;
+            gathered.vendor(&file, &text, &revision(Sha256::digest(text.as_bytes()).as_ref()))?;
         }
     }
     for list in lists {
         match &list.origin {
             Origin::File(path) => {
-                let report = add(&mut reading.builder, list, path)?;
-                reading.done(list, list.id.clone(), report);
+                let report = add(&mut gathered.builder, list, path)?;
+                gathered.done(list, list.id.clone(), report);
             }
             Origin::Git(git) => match snapshots.0.get(&list.id) {
-                Some(snapshot) => reading.git(list, git, snapshot)?,
-                None => reading.counts.extend([(list.id.clone(), 0)]),
+                Some(snapshot) => gathered.git(list, git, snapshot)?,
+                None => gathered.counts.extend([(list.id.clone(), 0)]),
             },
         }
     }
-    let Reading { builder, reports, counts, commits, .. } = reading;
+    let Gathered { builder, reports, counts, commits, .. } = gathered;
     Ok(Lists { rules: Arc::new(builder.finish()), reports, counts, commits })
 }
 
 /// Lists while they are read.
 #[derive(Default)]
-struct Reading {
+struct Gathered {
     builder: RuleSetBuilder,
     /// Vendor ids so far.
     seen: Vec<Arc<str>>,
@@ -212,24 +214,23 @@ struct Reading {
     commits: Vec<Commit>,
 }
 
-impl Reading {
-    /// Takes a vendor file; the number of its entries.
-    fn vendor(&mut self, file: &str, text: &str, revision: &str) -> Result<usize, ListsError> {
+impl Gathered {
+    /// Takes a vendor file.
+    fn vendor(&mut self, file: &str, text: &str, revision: &str) -> Result<(), ListsError> {
         let read = Arc::new(vendor::read(file, text)?);
         if self.seen.contains(&read.id) {
             return Err(ListsError::Twice { file: file.to_owned(), id: read.id.to_string() });
         }
         self.seen.push(Arc::clone(&read.id));
-        let entries = read.domains.len() + read.ranges.len();
         self.builder.add_vendor_file(read, revision)?;
-        Ok(entries)
+        Ok(())
     }
 
     /// Takes a list's files of a commit.
     fn git(&mut self, list: &Blocklist, git: &GitList, snapshot: &Snapshot) -> Result<(), ListsError> {
         self.counts.insert(list.id.clone(), 0);
         for file in snapshot.files.iter().filter(|file| is_listed(git, &file.path)) {
-            let report = self.file(list, file, snapshot.commit.short())?;
+            let report = self.file(list, file, snapshot)?;
             self.done(list, format!("{} {}", list.id, file.path), report);
         }
         self.commits.push(Commit {
@@ -242,12 +243,10 @@ impl Reading {
     }
 
     /// Takes one file of a commit: a vendor file by its ending, else a list.
-    fn file(&mut self, list: &Blocklist, file: &ListFile, revision: &str) -> Result<Report, ListsError> {
-        if list.format == Format::Auto && file.path.ends_with(".toml") {
-            let text = String::from_utf8_lossy(&file.octets);
-            let rules = self.vendor(&file.path, &text, revision)?;
-            return Ok(Report { rules, ..Report::default() });
-        }
+    fn file(&mut self, list: &Blocklist, file: &ListFile, snapshot: &Snapshot) -> Result<Report, ListsError> {
+        let is_vendor = list.format == Format::Auto && file.path.ends_with(".toml");
+        let format = if is_vendor { Format::Vendor } else { list.format };
+        let revision = snapshot.commit.short();
         let provenance = List {
             id: list.id.as_str().into(),
             file: file.path.as_str().into(),
@@ -255,7 +254,15 @@ impl Reading {
             stage: Some(list.stage),
             expires: None,
         };
-        let (_, report) = self.builder.add_blocklist(provenance, list.format, &mut file.octets.as_slice())?;
+        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let mut include = |name: &str| {
+            let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            let found = snapshot.files.iter().find(|file| file.path == path).ok_or(io::ErrorKind::NotFound)?;
+            let text = Box::new(io::Cursor::new(found.octets.clone()));
+            Ok(Included { file: path, revision: revision.to_owned(), text })
+        };
+        let reading = Reading { format: Some(format), answers: list.answers, include: Some(&mut include) };
+        let (_, report) = self.builder.add_blocklist(provenance, reading, &mut file.octets.as_slice())?;
         Ok(report)
     }
 
@@ -321,9 +328,24 @@ fn add(builder: &mut RuleSetBuilder, list: &Blocklist, path: &Path) -> Result<Re
         stage: Some(list.stage),
         expires: None,
     };
-    let (id, report) = builder.add_blocklist(provenance, list.format, &mut from)?;
+    let mut include = |name: &str| included(path.parent().unwrap_or_else(|| Path::new("")), name);
+    let reading = Reading { format: Some(list.format), answers: list.answers, include: Some(&mut include) };
+    let (id, report) = builder.add_blocklist(provenance, reading, &mut from)?;
     builder.set_revision(id, &revision(from.into_inner().hash.finalize().as_ref()));
     Ok(report)
+}
+
+/// A list that another one includes: a file of that name in the same folder.
+fn included(folder: &Path, name: &str) -> io::Result<Included> {
+    let path = folder.join(name);
+    let file = File::open(&path)?;
+    let mut text = Vec::new();
+    file.take(INCLUDED_OCTETS_MAX + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > INCLUDED_OCTETS_MAX {
+        return Err(io::Error::other("it is larger than 64 MiB"));
+    }
+    let revision = revision(Sha256::digest(&text).as_ref());
+    Ok(Included { file: path.display().to_string(), revision, text: Box::new(io::Cursor::new(text)) })
 }
 
 /// A reader that hashes what goes through it.

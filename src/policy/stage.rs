@@ -64,7 +64,8 @@ pub(super) fn policy(epoch: u64, rules: Arc<RuleSet>, settings: Arc<Settings>, a
     let open_below = open_below(&rules, &staged, &exceptions);
     let next_change = next_change(&rules, &settings, at);
     let id = durable_id(&rules, &settings);
-    Policy { epoch, id, at, rules, settings, staged, exceptions, open_below, next_change }
+    let by_client = rules.apart.is_by_client();
+    Policy { epoch, id, at, rules, settings, staged, exceptions, open_below, by_client, next_change }
 }
 
 /// What is wanted for one class.
@@ -77,7 +78,7 @@ fn stage(rules: &RuleSet, settings: &Settings, class: &Class, at: Wall) -> Stage
         (Stage::Block, ..) if !settings.enforce => (Stage::Observe, Why::Paused),
         _ => (wanted, why),
     };
-    let answer = answer(settings, vendor);
+    let answer = class.answer.unwrap_or_else(|| answer(settings, vendor));
     let ede = if stage == Stage::Block { ede(rules, class, vendor, &why) } else { Box::default() };
     Staged { stage, why, answer, ede }
 }
@@ -177,20 +178,28 @@ fn open_below(rules: &RuleSet, staged: &[Staged], exceptions: &Exceptions) -> Op
     }
     let blocks = |ClassId(class): ClassId| staged.get(usize::from(class)).is_some_and(|s| s.stage == Stage::Block);
     let passing = || rules.names.iter().filter(|(_, rule)| !blocks(rule.class)).map(|(_, rule)| rule);
-    for name in passing().map(|rule| rule.name).chain(exceptions.names()) {
+    let apart = || rules.apart.open(blocks);
+    let apart_names = apart().map(|(name, _)| name);
+    for name in passing().map(|rule| rule.name).chain(exceptions.names()).chain(apart_names) {
         let mut at = name.parent();
         // Once a name is in, so are all names above it.
         while let Some(parent) = at.filter(|&parent| !parent.is_root() && open.above.insert(rules.names.hash(parent))) {
             at = parent.parent();
         }
     }
-    for rule in passing().filter(|rule| rule.kind == Match::Wildcard) {
-        let anchor = anchor(rule.name);
+    for (name, kind) in passing().map(|rule| (rule.name, rule.kind)).chain(apart()) {
+        if kind != Match::Wildcard {
+            continue;
+        }
+        let anchor = anchor(name);
         // With one label left of the anchor that is more than a star, nothing below what it matches matches.
-        let deep = rule.name.label_count() > anchor.label_count() + 1 || rule.name.first_label() == b"*";
+        let deep = name.label_count() > anchor.label_count() + 1 || name.first_label() == b"*";
         if deep {
             open.anchors.insert(rules.names.hash(anchor));
         }
+    }
+    for anchor in rules.apart.open_anchors() {
+        open.anchors.insert(rules.names.hash(anchor));
     }
     open
 }
@@ -215,6 +224,11 @@ fn durable_id(rules: &RuleSet, settings: &Settings) -> PolicyId {
         let stage = list.stage.map_or("", Stage::as_str);
         hash.update(format!("{}\0{}\0{stage}\0{:?}\n", list.id, list.revision, list.expires));
     }
+    // The same text means other rules where the operator lets the list answer, or names another format.
+    for (_, class) in rules.classes().filter(|(_, class)| class.answer.is_some() || class.data.is_some()) {
+        hash.update(format!("{:?}\0{:?}\n", class.answer, class.data));
+    }
+    hash.update(format!("{}\n", rules.len()));
     // Settings hold vectors and plain values only, so that their debug form is the same for the same settings.
     hash.update(format!("{settings:?}"));
     let mut id = [0; 16];

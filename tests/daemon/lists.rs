@@ -32,6 +32,10 @@ fn open() -> Upstream {
     Upstream::start(["one.example", "two.example", "three.example"].map(|name| (name, Act::Address(PASSED))))
 }
 
+/// A vendor file of one name.
+const ACME: &str = "version = 1\n[vendor]\nid = \"acme\"\nname = \"Acme\"\n[[source]]\nid = \"own\"\ntitle = \"Own\"\nwhere = \
+                    \"https://acme.example/\"\n[[domain]]\nname = \"log.acme.example\"\npurpose = \"telemetry\"\nsource = [\"own\"]\n";
+
 const PASSED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
 
 fn is_blocked(daemon: &Daemon, name: &str) -> bool {
@@ -268,18 +272,25 @@ fn the_only_dns_of_its_network_syncs_by_host_name() {
 #[test]
 fn lists_of_one_repository_change_together_and_vendor_files_are_read() {
     let Some(mut lab) = lab() else { return };
-    let vendor = "version = \"1\"\n[vendor]\nid = \"acme\"\nname = \"Acme\"\n";
-    lab.write("vendors/acme.toml", vendor);
+    lab.write("vendors/acme.toml", ACME);
     lab.write("lists/README.md", "# These are lists\n");
     lab.publish("one.example\n");
     let second = entry(&lab, &lab.url(), "1d").replace("\"geo\"", "\"own\"").replace("\"lists\"", "\"lists/a.txt\"");
-    let home = Home::alone(&(entry(&lab, &lab.url(), "1d") + &second));
+    let third = second.replace("\"own\"", "\"acme-list\"").replace("\"lists/a.txt\"", "\"vendors\"");
+    let stages = "[policy.stages]\n\"acme\" = \"block\"\n";
+    let home = Home::alone(&(entry(&lab, &lab.url(), "1d") + &second + &third));
     let said = sync(&home).good();
-    assert!(said.starts_with("geo: taken: ") && said.ends_with(", 2 rules\n") && said.lines().count() == 1, "{said}");
+    assert!(said.starts_with("geo: taken: ") && said.ends_with(", 3 rules\n") && said.lines().count() == 1, "{said}");
     assert!(home.path("state/lists/geo/record.toml").exists() && !home.path("state/lists/own").exists());
     let json = home.run(&["blocklist", "status", "--format", "json"]).json();
     assert_eq!((&json[0]["rules"], &json[1]["rules"]), (&1.into(), &1.into()), "{json}");
     assert_eq!(json[0]["revision"], json[1]["revision"]);
+    assert_eq!(json[2]["by"]["acme telemetry"], 1, "{json}");
+    let config = std::fs::read_to_string(home.path("interdict.toml")).unwrap();
+    home.write("interdict.toml", &(config + stages));
+    let said = home.run(&["check", "log.acme.example"]).good();
+    assert!(said.starts_with("log.acme.example: block") && said.contains("vendors/acme.toml:"), "{said}");
+    assert!(said.contains("\n  commit   "), "{said}");
 }
 
 #[test]

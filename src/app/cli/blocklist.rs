@@ -126,7 +126,7 @@ fn is_of(lists: &Lists, id: &str, list: &List) -> bool {
 
 fn left_out(lists: &Lists, id: &str) -> usize {
     let is_its = |label: &str| label.split(' ').next() == Some(id);
-    lists.reports.iter().filter(|(label, _)| is_its(label)).map(|(_, report)| report.bad).sum()
+    lists.reports.iter().filter(|(label, _)| is_its(label)).map(|(_, report)| report.bad + report.ignored).sum()
 }
 
 /// `vendor purpose` of rules, with how many there are.

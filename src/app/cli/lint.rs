@@ -34,16 +34,24 @@ fn one(file: &Path, format: Format) -> Result<Vec<String>, String> {
         let entries = read.domains.len() + read.ranges.len();
         return Ok(vec![format!("{shown}: good: vendor file {}, {entries} entries", read.id)]);
     }
-    let list = Blocklist { id: "lint".to_owned(), origin: Origin::File(file.to_owned()), format, stage: Stage::Block };
+    let list = Blocklist {
+        id: "lint".to_owned(),
+        origin: Origin::File(file.to_owned()),
+        format,
+        answers: false,
+        stage: Stage::Block,
+    };
     let lists = lists::read(None, false, &[list], &Snapshots::default()).map_err(|why| why.to_string())?;
     let mut lines = Vec::new();
     for (_, report) in &lists.reports {
         if report.rules == 0 {
             return Err(format!("{shown}: there is no rule in it; an emptied list would let everything pass"));
         }
-        lines.push(format!("{shown}: good: {} rules, {} lines left out", report.rules, report.bad));
-        lines.extend(report.shown.iter().map(|bad| format!("  {shown}:{}: {}", bad.line, printable(&bad.why))));
-        let more = report.bad.saturating_sub(report.shown.len());
+        let left_out = report.bad + report.ignored;
+        lines.push(format!("{shown}: good: {} rules, {left_out} lines left out", report.rules));
+        let told = || report.shown.iter().chain(&report.ignored_shown);
+        lines.extend(told().map(|line| format!("  {shown}:{}: {}", line.line, printable(&line.why))));
+        let more = left_out.saturating_sub(told().count());
         if more > 0 {
             lines.push(format!("  {shown}: and {more} more"));
         }

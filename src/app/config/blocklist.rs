@@ -23,6 +23,8 @@ pub struct Blocklist {
     pub origin: Origin,
     /// How it is written.
     pub format: Format,
+    /// Whether it may answer with data of its own.
+    pub answers: bool,
     /// What is wanted for it.
     pub stage: Stage,
 }
@@ -76,7 +78,7 @@ pub(super) fn all(p: &mut Problems<'_>, lists: &[file::Blocklist], base: &Path) 
             if let Origin::Git(git) = &origin {
                 same_signers(p, made_so_far, git, list);
             }
-            made.push(Blocklist { id: id.clone(), origin, format, stage });
+            made.push(Blocklist { id: id.clone(), origin, format, answers: list.answers, stage });
         }
     }
     made

@@ -270,9 +270,12 @@ pub struct Blocklist {
     /// The host keys for ssh.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known_hosts: Option<Spanned<PathBuf>>,
-    /// `auto`, `domains` or `cidr`.
+    /// `auto`, or how it is written.
     #[serde(default = "auto")]
     pub format: Spanned<String>,
+    /// Whether it may answer with data of its own.
+    #[serde(default)]
+    pub answers: bool,
     /// `off`, `observe` or `block`.
     #[serde(default = "block")]
     pub stage: Spanned<String>,
