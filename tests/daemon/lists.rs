@@ -34,7 +34,7 @@ fn open() -> Upstream {
 
 /// A vendor file of one name.
 const ACME: &str = "version = 1\n[vendor]\nid = \"acme\"\nname = \"Acme\"\n[[source]]\nid = \"own\"\ntitle = \"Own\"\nwhere = \
-                    \"https://acme.example/\"\n[[domain]]\nname = \"log.acme.example\"\npurpose = \"telemetry\"\nsource = [\"own\"]\n";
+                    \"https://acme.example/\"\n[[domain]]\nname = \"log.acme.example\"\nmatch = \"suffix\"\nconfidence = \"high\"\npurpose = \"telemetry\"\nsource = [\"own\"]\n";
 
 const PASSED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
 
@@ -308,4 +308,64 @@ fn lint_shows_every_problem_and_ends_with_2() {
     let ran = program(&[&good, &bad, &empty]);
     assert_eq!(ran.code, Some(2));
     assert!(ran.out.contains("bad.txt:2: \"com\"") && ran.out.contains("empty.txt: there is no rule"), "{}", ran.out);
+}
+
+#[test]
+fn an_export_says_what_is_blocked_and_counts_what_its_format_cannot_say() {
+    let home = Home::alone("[[blocklist]]\nid = \"mine\"\npath = \"mine.txt\"\n");
+    home.write("mine.txt", "one.example\ntwo.example\n");
+    for format in
+        ["rpz", "hosts", "domains", "adblock", "dnsmasq", "unbound", "v2fly", "cidr", "nftables", "pf", "routeros"]
+    {
+        let ran = home.run(&["export", "--format", format]);
+        assert!(ran.err.contains(&format!(" rules written as {format}\n")), "{}", ran.err);
+        let is_of_names = !["cidr", "nftables", "pf"].contains(&format);
+        assert_eq!(ran.out.contains("one.example"), is_of_names, "{format}: {}", ran.out);
+        assert_eq!(ran.out.contains("kaspersky.com"), is_of_names, "{format}");
+        assert_eq!(ran.code, Some(0));
+    }
+    let hosts = home.run(&["export", "--format", "hosts"]);
+    assert!(hosts.err.contains("hosts cannot say: "), "{}", hosts.err);
+    let before = home.run(&["export", "--format", "domains", "--at", "2024-09-01"]).good();
+    assert_eq!(before, "one.example\ntwo.example\n", "before the clause nothing but the own list is blocked");
+    let wrong = home.run(&["export", "--format", "bind"]);
+    assert_eq!(wrong.code, Some(2), "{}", wrong.err);
+    // What was written for another resolver decides the same when it is read back.
+    home.write("out.rpz", &home.run(&["export", "--format", "rpz"]).good());
+    let list = format!("{}:rpz", home.path("out.rpz").display());
+    let names = ["s00.upd.kaspersky.com", "www.kaspersky.com", "one.example", "x.two.example", "example.org"];
+    for name in names {
+        let ours = home.run(&["check", "--format", "jsonl", name]).jsonl();
+        let back = home.run(&["check", "--no-defaults", "--list", &list, "--format", "jsonl", name]).jsonl();
+        assert_eq!(ours[0]["verdict"] == "block", back[0]["verdict"] == "block", "{name}");
+    }
+}
+
+#[test]
+fn revisions_and_files_are_compared_and_tried_on_a_query_log() {
+    let Some(mut lab) = lab() else { return };
+    let upstream = open();
+    let first = lab.publish("one.example\nboth.example\n");
+    let home = home(&lab, &upstream);
+    sync(&home).good();
+    let second = lab.publish("two.example\nboth.example\n");
+    sync(&home).good();
+    let said = home.run(&["blocklist", "diff", &first[..8], &second[..8]]).good();
+    let expected = "no vendor: 1 in, 1 out, 0 moved\n+ two.example suffix (no vendor), lists/a.txt:1\n- one.example suffix (no \
+                    vendor), lists/a.txt:1\n";
+    assert_eq!(said, expected);
+    let (a, b) =
+        (home.write("a.txt", "one.example\n"), home.write("b.txt", "0.0.0.0 one.example\n0.0.0.0 two.example\n"));
+    let said = home.run(&["blocklist", "diff", a.to_str().unwrap(), b.to_str().unwrap()]).good();
+    assert!(said.contains("two.example exact"), "{said}");
+    let log = "Nov 23 10:00:00 dnsmasq[7]: query[A] www.one.example from 10.0.0.2\nwww.two.example\nboth.example\nother.example\n";
+    let log = home.write("queries.log", log);
+    let said = home.run(&["blocklist", "preview", &first[..8], "--queries", log.to_str().unwrap()]).good();
+    assert_eq!(said, "+ www.one.example\n- www.two.example\n4 names: 1 newly blocked, 1 no longer blocked\n");
+    let daemon = home.start();
+    assert!(is_blocked(&daemon, "two.example"));
+    home.wait_for_row("the attempt", |row| row["vendor"] == "geo");
+    let stats = home.run(&["blocklist", "stats", "--format", "json"]).json();
+    let geo = stats.as_array().unwrap().iter().find(|row| row["list"] == "geo").unwrap();
+    assert_eq!((&geo["rules"], &geo["hits"]), (&2.into(), &1.into()));
 }

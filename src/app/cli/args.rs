@@ -36,6 +36,8 @@ pub(super) enum Command {
     Sync(SyncArgs),
     /// Check list files: every line that is left out, every refusal (exit code 2 when a file is refused)
     Lint(LintArgs),
+    /// Write what is blocked now for another program; what its format cannot say is counted on standard error
+    Export(ExportArgs),
     /// Show lists and their commits; go back, hold still, import, compare
     #[command(subcommand)]
     Blocklist(BlocklistCommand),
@@ -62,6 +64,16 @@ pub(super) struct LintArgs {
     /// How they are written, as in [[blocklist]]
     #[arg(long = "as", value_name = "FORMAT", default_value = "auto")]
     pub(super) written: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// rpz, hosts, domains, adblock, dnsmasq, unbound, v2fly, cidr, nftables, pf, routeros, suricata or zeek
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: String,
+    /// What is blocked at this moment instead of now
+    #[arg(long, value_name = "TIME")]
+    pub(super) at: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -97,6 +109,27 @@ pub(super) enum BlocklistCommand {
         list: String,
         /// The file
         bundle: PathBuf,
+    },
+    /// Rules that are in, out, or moved between two list files, or two commits of the lists from git
+    Diff {
+        /// A list file, or the first digits of a commit
+        before: String,
+        /// The same
+        after: String,
+    },
+    /// Names of a query log that another commit of the lists from git would newly block, or no longer block
+    Preview {
+        /// The first digits of the commit
+        revision: String,
+        /// Names, one a line, or a log of dnsmasq or Unbound, or JSON lines with a `name`
+        #[arg(long, value_name = "FILE")]
+        queries: PathBuf,
+    },
+    /// Rules of each list and vendor, and attempts that the ledger saw of it
+    Stats {
+        /// How to print
+        #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+        format: TableFormat,
     },
 }
 

@@ -4,7 +4,7 @@ use super::args::{BlocklistCommand, TableFormat};
 use super::sync::wished;
 use super::table::{Table, printable};
 use super::vendors::print;
-use super::{Failure, Out};
+use super::{Failure, Out, compare};
 use crate::app::config::{Config, Origin};
 use crate::app::lists::{self, Lists, Snapshots};
 use crate::app::sync::{Feed, Wish, feeds};
@@ -21,6 +21,9 @@ const HOUR_S: i64 = 3_600;
 pub(super) fn run(command: &BlocklistCommand, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let (list, wish) = match command {
         BlocklistCommand::Status { format } => return status(*format, config, out),
+        BlocklistCommand::Diff { before, after } => return compare::diff(before, after, config, out),
+        BlocklistCommand::Preview { revision, queries } => return compare::preview(revision, queries, config, out),
+        BlocklistCommand::Stats { format } => return compare::stats(*format, config, out),
         BlocklistCommand::Rollback { list, revision } => (list, Wish::Rollback(revision.clone())),
         BlocklistCommand::Pin { list, revision } => (list, Wish::Pin(revision.clone())),
         BlocklistCommand::Unpin { list } => (list, Wish::Unpin),

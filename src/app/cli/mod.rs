@@ -10,8 +10,10 @@
 mod args;
 mod blocklist;
 mod check;
+mod compare;
 mod config;
 mod control;
+mod export;
 mod lint;
 mod report;
 mod run;
@@ -108,6 +110,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Pause(args) => control::pause(args, &store()?, out),
         Command::Sync(args) => sync::run(args, &config()?, out),
         Command::Lint(args) => lint::run(args, out),
+        Command::Export(args) => export::run(args, &config()?, out),
         Command::Blocklist(command) => blocklist::run(command, &config()?, out),
         Command::Config(command) => config::run(command, named, out),
     }
@@ -119,6 +122,10 @@ pub(super) struct Out(io::StdoutLock<'static>);
 impl Out {
     fn line(&mut self, text: &str) -> io::Result<()> {
         unless_gone(self.0.write_all(text.as_bytes()).and_then(|()| self.0.write_all(b"\n")))
+    }
+
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        unless_gone(self.0.write_all(text.as_bytes()))
     }
 
     fn json(&mut self, value: &serde_json::Value) -> io::Result<()> {
