@@ -6,6 +6,7 @@ mod tier;
 
 use interdict::base::model::{Decision, Stage};
 use interdict::base::name::{Match, Name};
+use interdict::policy::gate::{Check, Counts, Gate, Limits};
 use interdict::policy::list::{Format, Report};
 use interdict::policy::{List, Policy, RuleSet, RuleSetBuilder, Settings, Subject, Verdict, What};
 use std::collections::HashSet;
@@ -136,6 +137,20 @@ fn one_list_in_six_syntaxes() {
         std::iter::once(name).chain(ends).any(|end| suffixes.contains(end))
     };
     assert_eq!(all.iter().filter(|name| !covered(name)).count(), 8);
+}
+
+#[test]
+fn real_lists_pass_the_gate_and_may_not_triple_at_once() {
+    let Some(folder) = tier::shared("lists") else { return };
+    let gate = Gate::new(Limits::default());
+    for file in ["easylist.adblock.txt", "easylist.domains.txt", "easylist.hosts.txt", "stevenblack.domains.txt"] {
+        let (rules, report) = load(&folder.join(file), Format::Auto);
+        let passed = gate.judge(&rules, "list", &report, None).map_err(|refused| refused.to_string()).unwrap();
+        assert_eq!(passed.counts.rules(), rules.len(), "{file}");
+        let half = Counts { names: rules.len() / 3, ..Counts::default() };
+        let refused = gate.judge(&rules, "list", &report, Some(&half)).unwrap_err();
+        assert_eq!(refused.check, Check::Growth, "{file}");
+    }
 }
 
 #[test]
