@@ -5,7 +5,7 @@ use super::index::{Found, Listed};
 use super::rules::RuleId;
 use super::stage::Staged;
 use super::{ClassId, ExceptionId, Policy};
-use crate::base::model::{BlockAnswer, Decision, Purpose, Stage};
+use crate::base::model::{BlockAnswer, Decision, Purpose, Stage, meant};
 use crate::base::name::NameRef;
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -61,7 +61,7 @@ impl Policy {
     /// both decides.
     #[must_use]
     pub fn decide(&self, subject: &Subject<'_>) -> Verdict {
-        let address = subject.address.map(|address| address.to_canonical());
+        let address = subject.address.map(meant);
         let client = subject.client.map(|client| client.to_canonical());
         let apart = &self.rules.apart;
         let own = if apart.is_empty() { None } else { Some(apart.judge(&Subject { address, client, ..*subject })) };

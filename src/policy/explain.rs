@@ -3,8 +3,7 @@
 use super::decide::Candidate;
 use super::list::vendor::Authority;
 use super::{Class, Policy, RuleId, Subject, Verdict, Why};
-use crate::base::model::{Decision, RuleFacts, Stage};
-use std::net::IpAddr;
+use crate::base::model::{Decision, RuleFacts, Stage, meant};
 
 /// A verdict with everything that a person needs to check it.
 #[derive(Clone, Debug)]
@@ -118,7 +117,7 @@ impl Policy {
                 }
             });
         }
-        let address = subject.address.as_ref().map(IpAddr::to_canonical);
+        let address = subject.address.map(meant);
         matching.extend(address.map_or_else(Vec::new, |address| self.rules.ranges_over(address)));
         matching
             .into_iter()
