@@ -21,6 +21,7 @@
 //! | **io** | [`io::control`] | the control socket |
 //! | | [`io::listen`] | where clients ask: UDP workers, TCP |
 //! | | [`io::store`] | the ledger's storage |
+//! | | [`io::sync`] | lists from git |
 //! | | [`io::sys`] | system calls and what the data plane's threads share; the only `unsafe` |
 //! | | [`io::upstream`] | where misses go |
 //! | **engine** | [`engine::ledger`] | attempts fold into sightings, sightings into rows |

@@ -105,6 +105,7 @@ fn a_name_that_a_rule_lists_decides_over_the_vendors_address_space() {
         ("www.kaspersky.com", "77.74.181.10", Decision::Observe),
         ("customer.example", "77.74.181.10", Decision::Block),
         ("customer.example", "::ffff:77.74.181.10", Decision::Block),
+        ("customer.example", "64:ff9b::77.74.181.10", Decision::Block),
         ("customer.example", "91.103.66.7", Decision::Observe),
         ("customer.example", "192.0.2.1", Decision::Allow),
         ("upd.kaspersky.com", "192.0.2.1", Decision::Block),

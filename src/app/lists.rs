@@ -2,7 +2,7 @@
 
 use super::config::{Blocklist, Config};
 use crate::policy::list::{ListError, Refusal, Report, bundled, did_you_mean, vendor};
-use crate::policy::{List, RuleSet, RuleSetBuilder, TooMany};
+use crate::policy::{Included, List, Reading, RuleSet, RuleSetBuilder, TooMany};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -14,6 +14,8 @@ use std::sync::Arc;
 const READ_OCTETS: usize = 64 << 10;
 /// Octets of the largest list file.
 const FILE_OCTETS_MAX: u64 = 1 << 30;
+/// Octets of the largest list that another one includes.
+const INCLUDED_OCTETS_MAX: u64 = 64 << 20;
 /// Hex digits of a content hash that stand for a revision.
 const REVISION_DIGITS: usize = 12;
 
@@ -157,9 +159,24 @@ fn add(builder: &mut RuleSetBuilder, list: &Blocklist) -> Result<Report, ListsEr
         stage: Some(list.stage),
         expires: None,
     };
-    let (id, report) = builder.add_blocklist(provenance, list.format, &mut from)?;
+    let mut include = |name: &str| included(list.path.parent().unwrap_or_else(|| Path::new("")), name);
+    let reading = Reading { format: Some(list.format), answers: list.answers, include: Some(&mut include) };
+    let (id, report) = builder.add_blocklist(provenance, reading, &mut from)?;
     builder.set_revision(id, &revision(from.into_inner().hash.finalize().as_ref()));
     Ok(report)
+}
+
+/// A list that another one includes: a file of that name in the same folder.
+fn included(folder: &Path, name: &str) -> io::Result<Included> {
+    let path = folder.join(name);
+    let file = File::open(&path)?;
+    let mut text = Vec::new();
+    file.take(INCLUDED_OCTETS_MAX + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > INCLUDED_OCTETS_MAX {
+        return Err(io::Error::other("it is larger than 64 MiB"));
+    }
+    let revision = revision(Sha256::digest(&text).as_ref());
+    Ok(Included { file: path.display().to_string(), revision, text: Box::new(io::Cursor::new(text)) })
 }
 
 /// A reader that hashes what goes through it.

@@ -3,5 +3,6 @@
 pub mod control;
 pub mod listen;
 pub mod store;
+pub mod sync;
 pub mod sys;
 pub mod upstream;

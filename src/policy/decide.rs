@@ -1,10 +1,13 @@
 //! The decision: a pure look-up in an immutable policy. Time never enters it, and it allocates nothing.
 
+use super::apart::{Best, Own, Tier};
+use super::index::{Found, Listed};
 use super::rules::RuleId;
 use super::stage::Staged;
 use super::{ClassId, ExceptionId, Policy};
-use crate::base::model::{BlockAnswer, Decision, Purpose, Stage};
+use crate::base::model::{BlockAnswer, Decision, Purpose, Stage, meant};
 use crate::base::name::NameRef;
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 /// What is judged: a name, an address, or an address that a name led to.
@@ -52,20 +55,25 @@ pub(super) struct Candidate<'p> {
 impl Policy {
     /// Judges a subject.
     ///
-    /// Exceptions win. Then the most specific rule on the name; between equals a block over an observation, then list order.
-    /// An address is asked for when no rule mentions the name, and when it is listed for itself rather than as part of a
-    /// vendor's network: then the stricter of both decides.
+    /// Exceptions win. Each list with exceptions or conditions of its own comes to its own verdict. Then the most specific
+    /// rule on the name; between equals a block over an observation, then list order. An address is asked for when no rule
+    /// mentions the name, and when it is listed for itself rather than as part of a vendor's network: then the stricter of
+    /// both decides.
     #[must_use]
     pub fn decide(&self, subject: &Subject<'_>) -> Verdict {
-        let by_name = subject.name.and_then(|name| self.best_name_rule(name));
-        let by_address = subject.address.and_then(|address| self.best_range_rule(address));
+        let address = subject.address.map(meant);
+        let client = subject.client.map(|client| client.to_canonical());
+        let apart = &self.rules.apart;
+        let own = if apart.is_empty() { None } else { Some(apart.judge(&Subject { address, client, ..*subject })) };
+        let by_name = subject.name.and_then(|name| self.best_name_rule(name, own.as_ref()));
+        let by_address = address.and_then(|address| self.best_range_rule(address, own.as_ref()));
         let chosen = match (by_name, by_address) {
             (Some(name), Some(range)) if self.is_network(range.class) || name.staged.stage >= range.staged.stage => {
                 Some(name)
             }
             (name, range) => range.or(name),
         };
-        let exception = self.exceptions.find(subject.name, subject.address, subject.client);
+        let exception = self.exceptions.find(subject.name, address, client);
         let Some(chosen) = chosen else { return Verdict { exception, ..Verdict::UNLISTED } };
         let decision = match (exception, chosen.staged.stage) {
             (Some(_), _) | (None, Stage::Off) => Decision::Allow,
@@ -77,26 +85,73 @@ impl Policy {
     }
 
     /// The rule that decides about a name, whatever its stage.
-    pub(super) fn best_name_rule(&self, name: NameRef<'_>) -> Option<Candidate<'_>> {
-        let mut best: Option<(Candidate<'_>, (u8, u8))> = None;
+    pub(super) fn best_name_rule(&self, name: NameRef<'_>, own: Option<&Own>) -> Option<Candidate<'_>> {
+        let mut best: Option<(Candidate<'_>, (u8, u8), u32)> = None;
         self.rules.names.find(name, |found| {
+            if own.is_some_and(|own| self.is_silent(own, &found)) {
+                return;
+            }
             let Some(staged) = self.staged(found.class) else { return };
-            let closer = match &best {
-                None => true,
-                Some((held, closeness)) => (found.closeness, staged.stage) > (*closeness, held.staged.stage),
-            };
+            // A number is the place in list order.
+            let closer = best.as_ref().is_none_or(|(held, closeness, at)| {
+                (found.closeness, staged.stage, Reverse(found.at)) > (*closeness, held.staged.stage, Reverse(*at))
+            });
             if closer {
                 let candidate = Candidate { rule: RuleId::of_name(found.at), class: found.class, staged };
-                best = Some((candidate, found.closeness));
+                best = Some((candidate, found.closeness, found.at));
             }
         });
-        best.map(|(candidate, _)| candidate)
+        let plain = best.map(|(candidate, closeness, _)| (candidate, closeness));
+        let Some(own) = own else { return plain.map(|(candidate, _)| candidate) };
+        let rank = |(candidate, closeness): &(Candidate<'_>, (u8, u8))| {
+            (*closeness, candidate.staged.stage, Reverse(self.rules.class(candidate.class).map(|class| class.list)))
+        };
+        let apart = own
+            .against()
+            .filter(|found| found.tier != Tier::Address)
+            .filter_map(|found| Some((self.candidate_apart(found)?, found.closeness)));
+        apart
+            .fold(plain, |best, other| match best {
+                Some(best) if rank(&best) >= rank(&other) => Some(best),
+                _ => Some(other),
+            })
+            .map(|(candidate, _)| candidate)
+    }
+
+    /// Whether a plain rule's own list has taken it back, or has something else to say.
+    fn is_silent(&self, own: &Own, found: &Found) -> bool {
+        let apart = &self.rules.apart;
+        apart.removes(found.at) || apart.silences(own, found.class, Tier::Plain, found.closeness)
+    }
+
+    fn candidate_apart(&self, found: &Best) -> Option<Candidate<'_>> {
+        let Best { at, class, .. } = *found;
+        Some(Candidate { rule: RuleId::of_apart(at), class, staged: self.staged(class)? })
     }
 
     /// The rule that decides about an address, whatever its stage.
-    pub(super) fn best_range_rule(&self, address: IpAddr) -> Option<Candidate<'_>> {
+    pub(super) fn best_range_rule(&self, address: IpAddr, own: Option<&Own>) -> Option<Candidate<'_>> {
+        let Some(own) = own else { return self.strictest(self.rules.addresses.find(address), |_| true) };
+        let mut best = None;
+        // Where a list is silent about the longest prefix, a shorter one may be another list's.
+        self.rules.addresses.walk(address, |rules| {
+            best = self.strictest(rules, |listed| {
+                let length = self.rules.ranges.get(listed.rule as usize).map_or(0, |rule| rule.net.prefix_len());
+                !self.rules.apart.silences(own, listed.class, Tier::Address, (0, length))
+            });
+            best.is_none()
+        });
+        let apart = own.against().filter(|found| found.tier == Tier::Address);
+        apart.filter_map(|found| self.candidate_apart(found)).fold(best, |best, other| match best {
+            Some(best) if best.staged.stage >= other.staged.stage => Some(best),
+            _ => Some(other),
+        })
+    }
+
+    /// Of the rules that may speak, the strictest, then the first.
+    fn strictest(&self, rules: &[Listed], may_speak: impl Fn(&Listed) -> bool) -> Option<Candidate<'_>> {
         let mut best: Option<Candidate<'_>> = None;
-        for listed in self.rules.addresses.find(address) {
+        for listed in rules.iter().filter(|listed| may_speak(listed)) {
             let Some(staged) = self.staged(listed.class) else { continue };
             if best.is_none_or(|held| staged.stage > held.staged.stage) {
                 best = Some(Candidate { rule: RuleId::of_range(listed.rule), class: listed.class, staged });

@@ -3,8 +3,7 @@
 use super::decide::Candidate;
 use super::list::vendor::Authority;
 use super::{Class, Policy, RuleId, Subject, Verdict, Why};
-use crate::base::model::{Decision, RuleFacts, Stage};
-use std::net::IpAddr;
+use crate::base::model::{Decision, RuleFacts, Stage, meant};
 
 /// A verdict with everything that a person needs to check it.
 #[derive(Clone, Debug)]
@@ -33,6 +32,9 @@ pub struct Reason {
     /// Why.
     pub why: String,
 }
+
+/// Why a rule that lets pass is shown.
+const OWN_EXCEPTION: &str = "its list lets this pass, so that list says nothing here";
 
 impl Policy {
     /// Judges a subject and says why.
@@ -103,18 +105,31 @@ impl Policy {
 
     fn others(&self, subject: &Subject<'_>, chosen: Option<RuleId>) -> Vec<Reason> {
         let mut matching: Vec<RuleId> = Vec::new();
-        if let Some(name) = subject.name {
-            self.rules.names.find(name, |found| matching.push(RuleId::of_name(found.at)));
+        let apart = &self.rules.apart;
+        let own = if apart.is_empty() { None } else { Some(apart.judge(subject)) };
+        if own.is_some() {
+            matching.extend(apart.matching(subject).into_iter().map(RuleId::of_apart));
         }
-        let address = subject.address.as_ref().map(IpAddr::to_canonical);
+        if let Some(name) = subject.name {
+            self.rules.names.find(name, |found| {
+                if !apart.removes(found.at) {
+                    matching.push(RuleId::of_name(found.at));
+                }
+            });
+        }
+        let address = subject.address.map(meant);
         matching.extend(address.map_or_else(Vec::new, |address| self.rules.ranges_over(address)));
         matching
             .into_iter()
             .filter(|rule| Some(*rule) != chosen)
             .filter_map(|rule| {
                 let candidate = self.candidate(rule)?;
+                let rule = self.rules.facts(rule)?;
+                if self.rules.passes(candidate.rule) {
+                    return Some(Reason { rule, stage: Stage::Off, why: OWN_EXCEPTION.to_owned() });
+                }
                 let why = self.why(self.rules.class(candidate.class)?, &candidate.staged.why);
-                Some(Reason { rule: self.rules.facts(rule)?, stage: candidate.staged.stage, why })
+                Some(Reason { rule, stage: candidate.staged.stage, why })
             })
             .collect()
     }

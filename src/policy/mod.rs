@@ -9,10 +9,12 @@
 //! that begins makes a new [`Policy`] over the same [`RuleSet`] ([`Policy::restage`]), which costs one pass over the classes
 //! of rules, not over the rules.
 
+mod apart;
 mod compile;
 mod decide;
 mod exception;
 mod explain;
+pub mod gate;
 mod hit;
 mod index;
 pub mod list;
@@ -20,19 +22,22 @@ mod rules;
 mod scope;
 mod settings;
 mod stage;
+mod view;
 
+pub use apart::{ApartRule, Conditions, Glob, Selection, Start, Tier, Trigger};
+pub use compile::{Include, Included, Reading};
 pub use decide::{Subject, Verdict};
 pub use exception::{Exception, ExceptionId};
 pub use explain::{Explanation, Reason};
 pub use hit::Hit;
-pub use rules::{Class, ClassId, Limit, List, ListId, RuleId, RuleSet, RuleSetBuilder, TooMany, Vendor};
+pub use rules::{AnswerData, Class, ClassId, Limit, List, ListId, RuleId, RuleSet, RuleSetBuilder, TooMany, Vendor};
 pub use scope::Scope;
 pub use settings::{BlockSettings, Settings, Sinkhole, StageSetting};
 pub use stage::{Staged, Why};
+pub use view::{RuleView, What};
 
 use crate::base::model::{BlockAnswer, Decision, PolicyId, RuleFacts, Wall};
 use crate::base::name::{Match, NameRef};
-use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Rules under settings at a date: immutable, and the only thing that decides.
@@ -45,8 +50,9 @@ pub struct Policy {
     settings: Arc<Settings>,
     staged: Box<[Staged]>,
     exceptions: exception::Exceptions,
-    /// Hashes of every name that has something allowed or observed below it.
-    open_below: HashSet<u64>,
+    open_below: stage::OpenBelow,
+    /// Whether some rule depends on who asks.
+    by_client: bool,
     next_change: Option<Wall>,
 }
 
@@ -123,25 +129,48 @@ impl Policy {
         self.rules.facts(rule)
     }
 
-    /// Whether a rule or an exception mentions a name.
+    /// Whether a rule, whatever its conditions, or an exception mentions a name.
     #[must_use]
     pub fn covers_name(&self, name: NameRef<'_>) -> bool {
-        self.exceptions.mentions_name(name) || self.best_name_rule(name).is_some()
+        let apart = &self.rules.apart;
+        let mut plain = false;
+        self.rules.names.find(name, |found| plain |= !apart.removes(found.at));
+        plain || self.exceptions.mentions_name(name) || (!apart.is_empty() && apart.mentions(name))
+    }
+
+    /// Whether some rule depends on who asks: then what is found clean for one client need not be for the next.
+    #[must_use]
+    pub const fn judges_by_client(&self) -> bool {
+        self.by_client
+    }
+
+    /// What the deciding rule's list answers in place of the true answer, where the operator lets it.
+    #[must_use]
+    pub fn answer_data(&self, verdict: &Verdict) -> Option<&AnswerData> {
+        let rule = verdict.rule.filter(|_| verdict.decision == Decision::Block)?;
+        self.rules.class(self.rules.class_of(rule)?)?.data.as_deref()
     }
 
     /// Whether something below a name is allowed or observed, so that the name itself cannot be said not to exist.
     #[must_use]
     pub fn passes_below(&self, name: NameRef<'_>) -> bool {
-        !self.open_below.is_empty() && self.open_below.contains(&self.rules.names.hash(name))
+        self.open_below.holds(&self.rules, name)
     }
 
-    /// Whether NXDOMAIN is a true answer for a blocked name: it denies everything below too (RFC 8020), so the rule must be
-    /// a suffix, and nothing below may pass.
+    /// Whether NXDOMAIN is a true answer for a blocked name: it denies everything below too (RFC 8020), so the rule must
+    /// hold there as well, and nothing below may pass.
     #[must_use]
     pub fn answers_nxdomain(&self, verdict: &Verdict, name: NameRef<'_>) -> bool {
+        let holds_below = |rule| match self.rules.name_match(rule) {
+            Some(Match::Suffix) => true,
+            // `*.name`: everything below a name that it matches matches as well.
+            Some(Match::Wildcard) => self.rules.is_below_only(rule),
+            Some(Match::Exact) | None => false,
+        };
         verdict.answer == BlockAnswer::Nxdomain
-            && verdict.rule.and_then(|rule| self.rules.name_match(rule)) == Some(Match::Suffix)
+            && verdict.rule.is_some_and(holds_below)
             && !self.passes_below(name)
+            && !self.rules.apart.passes_anywhere()
     }
 
     /// The complete EDNS option (RFC 8914) that says why a block is one: option code 15, length, INFO-CODE, text.

@@ -1,31 +1,39 @@
 //! What the lists say: lists, classes of rules, rules, and the indexes that find them. Built once, then read only.
 
+use super::apart::{APART_RULES_MAX, Apart, ApartBuilder, ApartRule, FLOATING_RULES_MAX, GROUPS_MAX, Place, Trigger};
 use super::index::{AddressIndex, Listed, NameIndex};
 use super::list::vendor::VendorFile;
 use crate::base::model::limits::{CLASSES_MAX, RULES_MAX};
-use crate::base::model::{Purpose, RuleFacts, Stage, Wall};
-use crate::base::name::{Match, Pattern};
+use crate::base::model::{BlockAnswer, Purpose, RuleFacts, Stage, Wall};
+use crate::base::name::{Match, Name, NameRef, Pattern};
 use ipnet::IpNet;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// A list by its place in the rule set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListId(pub(super) u16);
 
+impl ListId {
+    /// After all others.
+    pub(super) const LAST: Self = Self(u16::MAX);
+}
+
 /// A class by its place in the rule set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClassId(pub(super) u16);
 
-/// A rule by its place in the rule set: even ones are of names, odd ones of ranges. Means something within one epoch only.
+/// A rule by its place in the rule set: even ones are of plain names, odd ones of ranges and of rules apart, in turn. Means
+/// something within one epoch only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleId(u32);
 
-/// Which of the two tables a rule stands in, and where.
+/// Which table a rule stands in, and where.
 pub(super) enum Slot {
     Name(u32),
     Range(u32),
+    Apart(u32),
 }
 
 impl RuleId {
@@ -34,11 +42,19 @@ impl RuleId {
     }
 
     pub(super) const fn of_range(at: u32) -> Self {
-        Self(at << 1 | 1)
+        Self(at << 2 | 1)
+    }
+
+    pub(super) const fn of_apart(at: u32) -> Self {
+        Self(at << 2 | 3)
     }
 
     pub(super) const fn slot(self) -> Slot {
-        if self.0 & 1 == 0 { Slot::Name(self.0 >> 1) } else { Slot::Range(self.0 >> 1) }
+        match self.0 & 3 {
+            1 => Slot::Range(self.0 >> 2),
+            3 => Slot::Apart(self.0 >> 2),
+            _ => Slot::Name(self.0 >> 1),
+        }
     }
 }
 
@@ -90,6 +106,29 @@ pub struct Class {
     pub limit: Option<Limit>,
     /// When their evidence is too old to block on.
     pub expires: Option<Wall>,
+    /// How their list wants a block answered; `None` leaves it to vendor file and settings.
+    pub answer: Option<BlockAnswer>,
+    /// What their list wants answered instead, where the operator lets lists answer.
+    pub data: Option<Arc<AnswerData>>,
+}
+
+impl Class {
+    /// Rules of a list for a purpose, and nothing else said.
+    #[must_use]
+    pub const fn of(list: ListId, purpose: Purpose) -> Self {
+        Self { list, vendor: None, purpose, limit: None, expires: None, answer: None, data: None }
+    }
+}
+
+/// What a list answers in place of the true answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AnswerData {
+    /// For A.
+    pub v4: Vec<Ipv4Addr>,
+    /// For AAAA.
+    pub v6: Vec<Ipv6Addr>,
+    /// For every type: another name, to be resolved in its place. Where its first label is `*`, the name asked for stands there.
+    pub cname: Option<Name>,
 }
 
 /// A vendor or bundle: what its file says, and how much of it became rules.
@@ -122,6 +161,7 @@ pub struct RuleSet {
     pub(super) names: NameIndex,
     pub(super) ranges: Vec<RangeRule>,
     pub(super) addresses: AddressIndex,
+    pub(super) apart: Apart,
 }
 
 impl RuleSet {
@@ -154,7 +194,7 @@ impl RuleSet {
     /// How many rules there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.names.len() + self.ranges.len()
+        (self.names.len() + self.ranges.len() + self.apart.len()).saturating_sub(self.apart.removed_len())
     }
 
     /// Whether there is none.
@@ -166,7 +206,7 @@ impl RuleSet {
     /// Octets held by rules and indexes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.names.bytes() + self.ranges.len() * size_of::<RangeRule>() + self.addresses.bytes()
+        self.names.bytes() + self.ranges.len() * size_of::<RangeRule>() + self.addresses.bytes() + self.apart.bytes()
     }
 
     /// A class by id.
@@ -193,16 +233,45 @@ impl RuleSet {
         match rule.slot() {
             Slot::Name(at) => self.names.get(at).map(|rule| rule.class),
             Slot::Range(at) => self.ranges.get(at as usize).map(|rule| rule.class),
+            Slot::Apart(at) => self.apart.get(at).map(|(_, place)| place.class),
         }
     }
 
-    /// How a name rule compares; `None` for ranges.
+    /// How a name rule compares; `None` for ranges, and for rules with conditions or without a name.
     #[must_use]
     pub fn name_match(&self, rule: RuleId) -> Option<Match> {
         match rule.slot() {
             Slot::Name(at) => self.names.get(at).map(|rule| rule.kind),
             Slot::Range(_) => None,
+            Slot::Apart(at) => match self.apart.get(at)?.0 {
+                ApartRule { trigger: Trigger::Name(pattern), conditions: None, .. } => Some(pattern.kind()),
+                _ => None,
+            },
         }
+    }
+
+    /// Whether a rule lets pass what it matches.
+    #[must_use]
+    pub fn passes(&self, rule: RuleId) -> bool {
+        match rule.slot() {
+            Slot::Apart(at) => self.apart.get(at).is_some_and(|(rule, _)| rule.passes),
+            Slot::Name(_) | Slot::Range(_) => false,
+        }
+    }
+
+    /// Whether a rule is `*.name`: everything below a name, and nothing more said of it.
+    #[must_use]
+    pub fn is_below_only(&self, rule: RuleId) -> bool {
+        let name = match rule.slot() {
+            Slot::Name(at) => self.names.get(at).map(|rule| rule.name),
+            Slot::Apart(at) => self.apart.get(at).and_then(|(rule, _)| match &rule.trigger {
+                Trigger::Name(pattern) => Some(pattern.name()),
+                _ => None,
+            }),
+            Slot::Range(_) => None,
+        };
+        let mut labels = name.into_iter().flat_map(NameRef::labels);
+        labels.next() == Some(b"*") && labels.all(|label| !label.contains(&b'*'))
     }
 
     /// What a rule means outside its epoch; `None` for an id of another rule set.
@@ -216,6 +285,10 @@ impl RuleSet {
             Slot::Range(at) => {
                 let rule = self.ranges.get(at as usize)?;
                 (rule.line, rule.net.to_string())
+            }
+            Slot::Apart(at) => {
+                let (rule, place) = self.apart.get(at)?;
+                (place.line, rule.text.to_string())
             }
         };
         let class = self.class(self.class_of(rule)?)?;
@@ -247,6 +320,7 @@ pub struct RuleSetBuilder {
     vendors: Vec<Vendor>,
     names: NameIndex,
     ranges: Vec<RangeRule>,
+    apart: ApartBuilder,
 }
 
 /// A bound was passed while rules were collected.
@@ -258,6 +332,12 @@ pub enum TooMany {
     /// Rules.
     #[error("more than {RULES_MAX} rules, or more text than their names may take; leave some lists out")]
     Rules,
+    /// Rules with exceptions, conditions or patterns, or lists that have such.
+    #[error(
+        "more than {APART_RULES_MAX} rules with exceptions, conditions or patterns, {FLOATING_RULES_MAX} keywords and \
+         regular expressions, or {GROUPS_MAX} lists that have such; leave some lists out"
+    )]
+    Apart,
 }
 
 impl RuleSetBuilder {
@@ -275,6 +355,19 @@ impl RuleSetBuilder {
         let id = u16::try_from(self.lists.len()).map_err(|_| TooMany::Classes)?;
         self.lists.push(list);
         Ok(ListId(id))
+    }
+
+    /// Adds a list that another one includes: in all but file and revision the same to the operator.
+    pub(super) fn included(&mut self, by: ListId, file: &str, revision: &str) -> Result<ListId, TooMany> {
+        let by = self.lists.get(usize::from(by.0)).ok_or(TooMany::Classes)?;
+        let list = List { file: file.into(), revision: revision.into(), ..by.clone() };
+        self.list(list)
+    }
+
+    /// The plain classes of lists.
+    pub(super) fn plain_classes(&self, lists: &[ListId]) -> Vec<ClassId> {
+        let plain = |list: &ListId| self.known.get(&Class::of(*list, Purpose::Unknown)).copied();
+        lists.iter().filter_map(plain).collect()
     }
 
     /// Sets a list's revision, which is known only when all of it has been read.
@@ -308,7 +401,7 @@ impl RuleSetBuilder {
     /// # Errors
     /// [`TooMany::Rules`].
     pub fn name(&mut self, class: ClassId, pattern: &Pattern, line: u32) -> Result<(), TooMany> {
-        if self.names.len() + self.ranges.len() >= RULES_MAX {
+        if self.plain_len() >= RULES_MAX {
             return Err(TooMany::Rules);
         }
         self.names.insert(class, pattern, line).ok_or(TooMany::Rules)
@@ -319,11 +412,40 @@ impl RuleSetBuilder {
     /// # Errors
     /// [`TooMany::Rules`].
     pub fn range(&mut self, class: ClassId, net: IpNet, line: u32) -> Result<(), TooMany> {
-        if self.names.len() + self.ranges.len() >= RULES_MAX {
+        if self.plain_len() >= RULES_MAX {
             return Err(TooMany::Rules);
         }
         self.ranges.push(RangeRule { net: net.trunc(), line, class });
         Ok(())
+    }
+
+    /// Adds what a list's rules apart say, once all of the list is read. `lists` are the list and those that it includes.
+    ///
+    /// # Errors
+    /// [`TooMany::Apart`].
+    pub(super) fn apart(&mut self, lists: &[ListId], rules: Vec<(Place, ApartRule)>) -> Result<(), TooMany> {
+        if rules.is_empty() {
+            return Ok(());
+        }
+        let group = self.apart.group(lists)?;
+        rules.into_iter().try_for_each(|(place, rule)| self.apart.add(group, place, rule))
+    }
+
+    /// Takes a plain rule on names back, if there is one of this class.
+    pub(super) fn remove(&mut self, class: ClassId, pattern: &Pattern) {
+        if let Some(at) = self.names.position(class, pattern) {
+            self.apart.remove(at);
+        }
+    }
+
+    /// How many plain rules there are.
+    pub(super) fn plain_len(&self) -> usize {
+        self.names.len() + self.ranges.len()
+    }
+
+    /// Whether a vendor or bundle of this id is there.
+    pub(super) fn has_vendor(&self, id: &str) -> bool {
+        self.vendors.iter().any(|vendor| &*vendor.file.id == id)
     }
 
     /// Closes the set.
@@ -331,9 +453,11 @@ impl RuleSetBuilder {
     pub fn finish(mut self) -> RuleSet {
         self.names.seal();
         self.vendors.sort_by(|a, b| a.file.id.cmp(&b.file.id));
+        let apart = self.apart.finish(&self.classes);
         let listed = |(rule, range): (u32, &RangeRule)| (range.net, Listed { rule, class: range.class });
         let addresses = AddressIndex::new((0..).zip(&self.ranges).map(listed));
         RuleSet {
+            apart,
             lists: self.lists,
             classes: self.classes,
             vendors: self.vendors,

@@ -1,10 +1,12 @@
 //! Stages: what is wanted for each class of rules at a date, and why. The only place where dates and authorities count.
 
 use super::exception::Exceptions;
+use super::index::anchor;
 use super::list::vendor::Clause;
 use super::rules::{Class, ClassId, RuleSet, Vendor};
 use super::{Policy, Settings};
 use crate::base::model::{BlockAnswer, PolicyId, Stage, Wall};
+use crate::base::name::{Match, NameRef};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -62,7 +64,8 @@ pub(super) fn policy(epoch: u64, rules: Arc<RuleSet>, settings: Arc<Settings>, a
     let open_below = open_below(&rules, &staged, &exceptions);
     let next_change = next_change(&rules, &settings, at);
     let id = durable_id(&rules, &settings);
-    Policy { epoch, id, at, rules, settings, staged, exceptions, open_below, next_change }
+    let by_client = rules.apart.is_by_client();
+    Policy { epoch, id, at, rules, settings, staged, exceptions, open_below, by_client, next_change }
 }
 
 /// What is wanted for one class.
@@ -75,7 +78,7 @@ fn stage(rules: &RuleSet, settings: &Settings, class: &Class, at: Wall) -> Stage
         (Stage::Block, ..) if !settings.enforce => (Stage::Observe, Why::Paused),
         _ => (wanted, why),
     };
-    let answer = answer(settings, vendor);
+    let answer = class.answer.unwrap_or_else(|| answer(settings, vendor));
     let ede = if stage == Stage::Block { ede(rules, class, vendor, &why) } else { Box::default() };
     Staged { stage, why, answer, ede }
 }
@@ -150,22 +153,55 @@ fn ede(rules: &RuleSet, class: &Class, vendor: Option<&Vendor>, why: &Why) -> Bo
     [&EDE_OPTION.to_be_bytes()[..], &length.to_be_bytes(), &code.to_be_bytes(), text.as_bytes()].concat().into()
 }
 
-/// Hashes of all names above a name that is not blocked, needed only if some answer is NXDOMAIN at all.
-fn open_below(rules: &RuleSet, staged: &[Staged], exceptions: &Exceptions) -> HashSet<u64> {
-    let mut above = HashSet::new();
+/// Which names have something below them that passes, as hashes.
+#[derive(Debug, Default)]
+pub(super) struct OpenBelow {
+    /// Every name above one that passes.
+    above: HashSet<u64>,
+    /// Names below which a wildcard that passes may match at any depth.
+    anchors: HashSet<u64>,
+}
+
+impl OpenBelow {
+    /// Whether something below a name passes.
+    pub(super) fn holds(&self, rules: &RuleSet, name: NameRef<'_>) -> bool {
+        let is = |set: &HashSet<u64>, name| !set.is_empty() && set.contains(&rules.names.hash(name));
+        is(&self.above, name) || name.suffixes().any(|suffix| is(&self.anchors, suffix))
+    }
+}
+
+/// Needed only if some answer is NXDOMAIN at all.
+fn open_below(rules: &RuleSet, staged: &[Staged], exceptions: &Exceptions) -> OpenBelow {
+    let mut open = OpenBelow::default();
     if !staged.iter().any(|staged| staged.stage == Stage::Block && staged.answer == BlockAnswer::Nxdomain) {
-        return above;
+        return open;
     }
     let blocks = |ClassId(class): ClassId| staged.get(usize::from(class)).is_some_and(|s| s.stage == Stage::Block);
-    let open = rules.names.iter().filter(|(_, rule)| !blocks(rule.class)).map(|(_, rule)| rule.name);
-    for name in open.chain(exceptions.names()) {
+    let passing = || rules.names.iter().filter(|(_, rule)| !blocks(rule.class)).map(|(_, rule)| rule);
+    let apart = || rules.apart.open(blocks);
+    let apart_names = apart().map(|(name, _)| name);
+    for name in passing().map(|rule| rule.name).chain(exceptions.names()).chain(apart_names) {
         let mut at = name.parent();
         // Once a name is in, so are all names above it.
-        while let Some(parent) = at.filter(|&parent| !parent.is_root() && above.insert(rules.names.hash(parent))) {
+        while let Some(parent) = at.filter(|&parent| !parent.is_root() && open.above.insert(rules.names.hash(parent))) {
             at = parent.parent();
         }
     }
-    above
+    for (name, kind) in passing().map(|rule| (rule.name, rule.kind)).chain(apart()) {
+        if kind != Match::Wildcard {
+            continue;
+        }
+        let anchor = anchor(name);
+        // With one label left of the anchor that is more than a star, nothing below what it matches matches.
+        let deep = name.label_count() > anchor.label_count() + 1 || name.first_label() == b"*";
+        if deep {
+            open.anchors.insert(rules.names.hash(anchor));
+        }
+    }
+    for anchor in rules.apart.open_anchors() {
+        open.anchors.insert(rules.names.hash(anchor));
+    }
+    open
 }
 
 /// The next moment at which some stage may differ.
@@ -188,6 +224,11 @@ fn durable_id(rules: &RuleSet, settings: &Settings) -> PolicyId {
         let stage = list.stage.map_or("", Stage::as_str);
         hash.update(format!("{}\0{}\0{stage}\0{:?}\n", list.id, list.revision, list.expires));
     }
+    // The same text means other rules where the operator lets the list answer, or names another format.
+    for (_, class) in rules.classes().filter(|(_, class)| class.answer.is_some() || class.data.is_some()) {
+        hash.update(format!("{:?}\0{:?}\n", class.answer, class.data));
+    }
+    hash.update(format!("{}\n", rules.len()));
     // Settings hold vectors and plain values only, so that their debug form is the same for the same settings.
     hash.update(format!("{settings:?}"));
     let mut id = [0; 16];

@@ -149,8 +149,13 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts a command line that runs the daemon, and waits for the line about the ledger, the last that is always there.
+    /// Starts a command line that runs the daemon.
     pub(crate) fn start(command: &mut Command) -> Self {
+        Self::try_start(command).unwrap_or_else(|said| panic!("the daemon is not ready: {said}"))
+    }
+
+    /// The same, or what it said instead of starting. Waits for the line about the ledger, the last that is always there.
+    pub(crate) fn try_start(command: &mut Command) -> Result<Self, String> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = lines(child.stdout.take().unwrap());
         let log = Arc::new(Mutex::new(String::new()));
@@ -162,13 +167,15 @@ impl Daemon {
                 Err(_) => {
                     let _ = child.kill();
                     let _ = child.wait();
-                    panic!("the daemon is not ready: {ready:?} {}", log.lock().unwrap());
+                    // What it said last is still on its way here.
+                    sleep(Duration::from_millis(100));
+                    return Err(format!("{ready:?} {}", log.lock().unwrap()));
                 }
             }
         }
         let address = ready.first().and_then(|line| line.split_once("answers on ")).unwrap().1;
         let address = address.split([' ', ',']).next().unwrap().parse().unwrap();
-        Self { child, address, ready, log }
+        Ok(Self { child, address, ready, log })
     }
 
     /// What it said on standard error so far.

@@ -107,8 +107,11 @@ fn no_other_authoritys_date_changes_anything_for_everyone() {
     assert!(subjects.len() > 80, "{subjects:?}");
     let day = jiff::SignedDuration::from_hours(24);
     let mut last: Option<(bool, Vec<String>)> = None;
+    let latest = dates.last().copied();
     for date in dates {
-        for at in [date - day, date + day] {
+        // The day before a date is a day after the one before it; the lab looks at both sides of each.
+        let after = (tier::tier() > tier::Tier::Fast || Some(date) == latest).then_some(date + day);
+        for at in [Some(date - day), after].into_iter().flatten() {
             let now = (at >= begins, verdicts(&home, &at.to_string(), &subjects));
             // Since the last date nothing has changed, unless the one clause began in between.
             if let Some(last) = last.as_ref().filter(|last| last.0 == now.0) {

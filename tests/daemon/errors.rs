@@ -191,9 +191,15 @@ fn vendors_and_folders_that_are_not_there_are_named() {
 #[test]
 fn a_command_line_that_is_wrong_ends_with_two() {
     let home = config("");
-    for args in
-        [&["chek"][..], &["check"], &["check", "a..b"], &["check", "x", "--at", "soon"], &["report", "--format", "xml"]]
-    {
+    for args in [
+        &["chek"][..],
+        &["check"],
+        &["check", "a..b"],
+        &["check", "77.74.181.10:443"],
+        &["check", "77.74.176.0/21"],
+        &["check", "x", "--at", "soon"],
+        &["report", "--format", "xml"],
+    ] {
         let ran = home.run(args);
         assert_eq!((ran.code, ran.out.as_str(), ran.err.is_empty()), (Some(WRONG), "", false), "{args:?} {}", ran.err);
         assert!(!ran.err.contains("panicked"), "{}", ran.err);

@@ -114,15 +114,15 @@ fn strings(entry: &toml::Value, key: &str) -> Vec<String> {
 //----------- Matching -------------------------------------------------------
 
 impl Entry {
-    /// Whether a name matches.
+    /// Whether a name in lower case matches.
     pub(crate) fn matches(&self, name: &str) -> bool {
-        let name = name.to_ascii_lowercase();
+        let below = |name: &str| name.strip_suffix(&self.name).is_some_and(|rest| rest.ends_with('.'));
         match self.how.as_str() {
             "exact" => name == self.name,
-            "suffix" => name == self.name || name.ends_with(&format!(".{}", self.name)),
+            "suffix" => name == self.name || below(name),
             "wildcard" => {
                 let split = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
-                labels(&split(&self.name), &split(&name))
+                labels(&split(&self.name), &split(name))
             }
             _ => false,
         }
@@ -173,7 +173,8 @@ fn glob(pattern: &[u8], label: &[u8]) -> bool {
 
 /// The entries that decide about a name: the most specific ones, of them those that are blocked if any is.
 pub(crate) fn decides_name<'a>(entries: &'a [Entry], name: &str) -> Vec<&'a Entry> {
-    let matching: Vec<&Entry> = entries.iter().filter(|entry| entry.verified && entry.matches(name)).collect();
+    let name = name.to_ascii_lowercase();
+    let matching: Vec<&Entry> = entries.iter().filter(|entry| entry.verified && entry.matches(&name)).collect();
     let Some(most) = matching.iter().map(|entry| entry.closeness()).max() else { return Vec::new() };
     strictest(matching.into_iter().filter(|entry| entry.closeness() == most).collect())
 }

@@ -10,8 +10,9 @@ use crate::base::model::{Decision, RuleFacts, Stage, Wall};
 use crate::base::name::Name;
 use crate::policy::list::Format;
 use crate::policy::{Explanation, Policy, Subject};
+use ipnet::IpNet;
 use serde_json::{Value, json};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -65,6 +66,12 @@ fn asked(text: &str) -> Result<Asked, String> {
     if let Ok(address) = text.parse() {
         return Ok(Asked::Address(address));
     }
+    // Any octets make a name, these too; whoever writes them means something else.
+    if text.parse::<SocketAddr>().is_ok() || text.parse::<IpNet>().is_ok() {
+        return Err(format!(
+            "{text:?} is neither an address nor a name: leave out the port, or name one address of the network"
+        ));
+    }
     let name = text.parse::<Name>().map_err(|why| format!("{text:?} is neither an address nor a name: {why}"))?;
     Ok(Asked::Name(name))
 }
@@ -87,7 +94,7 @@ fn named_list(text: &str, place: usize) -> Result<Blocklist, Failure> {
         _ => (text, Format::Auto),
     };
     let id = PathBuf::from(path).file_stem().map_or_else(|| format!("list-{place}"), |stem| stem.display().to_string());
-    Ok(Blocklist { id, path: path.into(), format, stage: Stage::Block })
+    Ok(Blocklist { id, path: path.into(), format, answers: false, stage: Stage::Block })
 }
 
 fn words(text: &str, explanation: &Explanation) -> String {

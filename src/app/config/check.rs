@@ -72,6 +72,8 @@ pub struct Blocklist {
     pub path: PathBuf,
     /// How it is written.
     pub format: Format,
+    /// Whether it may answer with data of its own.
+    pub answers: bool,
     /// What is wanted for it.
     pub stage: Stage,
 }
@@ -310,7 +312,8 @@ fn blocklists(p: &mut Problems<'_>, lists: &[file::Blocklist], base: &Path) -> V
         let format = p.parse(&list.format, "format", "leave it out to tell it by content");
         let stage = p.parse(&list.stage, "stage", "leave it out for \"block\"");
         if let (Some(format), Some(stage)) = (format, stage) {
-            made.push(Blocklist { id: id.clone(), path: base.join(list.path.get_ref()), format, stage });
+            let (path, answers) = (base.join(list.path.get_ref()), list.answers);
+            made.push(Blocklist { id: id.clone(), path, format, answers, stage });
         }
     }
     made

@@ -233,9 +233,12 @@ pub struct Blocklist {
     pub id: Spanned<String>,
     /// The file.
     pub path: Spanned<PathBuf>,
-    /// `auto`, `domains` or `cidr`.
+    /// `auto`, or how it is written.
     #[serde(default = "auto")]
     pub format: Spanned<String>,
+    /// Whether it may answer with data of its own.
+    #[serde(default)]
+    pub answers: bool,
     /// `off`, `observe` or `block`.
     #[serde(default = "block")]
     pub stage: Spanned<String>,

@@ -1,5 +1,6 @@
 //! Shared nouns: the closed vocabularies of the design, rules' and sightings' parts, time, and the limits of everything.
 
+mod address;
 mod evidence;
 pub mod limits;
 mod purpose;
@@ -8,6 +9,7 @@ mod time;
 mod vocabulary;
 mod words;
 
+pub use address::meant;
 pub use evidence::Confidence;
 pub use purpose::{Family, Purpose, PurposeSelector};
 pub use sighting::{Destination, PolicyId, RuleFacts, Sighting};

@@ -39,6 +39,10 @@ vocabulary! {
         Refused => "refused",
         /// The configured sinkhole's address; NODATA for other types.
         Sinkhole => "sinkhole",
+        /// No answer at all.
+        Drop => "drop",
+        /// Truncated over UDP, so that the client asks again over TCP; there it passes.
+        TcpOnly => "tcp-only",
     }
 }
 

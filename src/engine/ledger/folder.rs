@@ -336,7 +336,7 @@ mod tests {
             expires: None,
         };
         let list = builder.list(list).unwrap();
-        let class = Class { list, vendor: None, purpose: Purpose::Unknown, limit: None, expires: None };
+        let class = Class::of(list, Purpose::Unknown);
         let class = builder.class(class).unwrap();
         for (line, rule) in (1..).zip(0..RULES) {
             builder.name(class, &Pattern::parse(&format!("r{rule}.example"), Match::Suffix).unwrap(), line).unwrap();

@@ -43,7 +43,11 @@ pub(super) fn answer(
     let (v4, v6) = match verdict.answer {
         BlockAnswer::Null => (Some(Ipv4Addr::UNSPECIFIED), Some(Ipv6Addr::UNSPECIFIED)),
         BlockAnswer::Sinkhole => (policy.sinkhole().v4, policy.sinkhole().v6),
-        BlockAnswer::Nxdomain | BlockAnswer::Nodata | BlockAnswer::Refused => (None, None),
+        BlockAnswer::Nxdomain
+        | BlockAnswer::Nodata
+        | BlockAnswer::Refused
+        | BlockAnswer::Drop
+        | BlockAnswer::TcpOnly => (None, None),
     };
     let rcode = match verdict.answer {
         BlockAnswer::Refused => Rcode::REFUSED,

@@ -9,7 +9,8 @@
 //! * *One attempt, one rule*: what the question's own rule said once is not said again for its addresses.
 //!
 //! An answer in which nothing is listed is marked with the policy's epoch and not looked at again within it. That holds for all
-//! clients: which rules exist depends on no client, only exceptions do, and a mentioned name is never marked.
+//! clients: only exceptions depend on the client, and a mentioned name is never marked; where a list has rules of its own for
+//! some clients, no answer is marked.
 
 use super::stored::StoredAnswer;
 use crate::base::model::{Channel, Decision, Outcome};
@@ -70,7 +71,7 @@ pub(super) fn answer(policy: &Policy, stored: &StoredAnswer, asked: &Asked<'_>) 
     {
         return Judged::Block { verdict, hit };
     }
-    if !walk.touched {
+    if !walk.touched && !policy.judges_by_client() {
         stored.mark_clean(policy.epoch());
     }
     Judged::Pass { hit: walk.hit, listed: walk.listed }

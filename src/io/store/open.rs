@@ -75,7 +75,8 @@ pub(super) fn writable(path: &Path) -> Result<Connection, StoreError> {
 /// Opens an existing database for reading beside a daemon that writes it.
 pub(super) fn readable(dir: &Path) -> Result<Connection, StoreError> {
     let path = dir.join(DATABASE);
-    if !path.exists() {
+    // Where the folder may not be entered nothing is known; opening says why.
+    if matches!(path.try_exists(), Ok(false)) {
         return Err(StoreError::Missing { path: dir.to_owned() });
     }
     let failed = |source| StoreError::Database { doing: "read", path: path.clone(), source };

@@ -8,11 +8,13 @@
 //! | [`mmsg`] | datagrams in batches, with the address they were sent to |
 //! | [`plane`] | what every thread of the data plane shares |
 //! | [`reply`] | the way back to a client, from whichever thread has its answer |
+//! | [`child`] | programs run within limits, and ended with all their children |
 //! | [`limits`] | how many descriptors the process may hold |
 
 #![allow(unsafe_code, reason = "the one room for system calls that no safe wrapper offers")]
 
 mod address;
+pub mod child;
 pub mod clock;
 pub mod limits;
 pub mod mmsg;

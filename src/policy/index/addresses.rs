@@ -2,7 +2,7 @@
 
 use crate::policy::rules::ClassId;
 use ipnet::IpNet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 /// Ranges found by longest match. Prefixes that are equal share their segments; their rules stand in the order of insertion.
@@ -14,6 +14,8 @@ pub(in crate::policy) struct AddressIndex {
     blocks: Box<[u32]>,
     /// Rules of prefixes that more than one rule names.
     shared: Vec<Box<[Listed]>>,
+    /// By the first rule of a prefix that lies within another one: what that one holds.
+    outer: HashMap<u32, Holds>,
 }
 
 /// A rule and its class, which says what is wanted: kept together, so that a decision reads one line of memory.
@@ -86,6 +88,9 @@ impl AddressIndex {
         let mut open: Vec<(u128, Holds)> = Vec::new();
         for (span, rules) in prefixes.into_values() {
             close(&mut line, &mut open, Some(span.0), end);
+            if let (Some(first), Some((_, around))) = (rules.first(), open.last()) {
+                self.outer.insert(first.rule, *around);
+            }
             let holds = match *rules {
                 [one] => Holds::One(one),
                 _ => {
@@ -103,7 +108,25 @@ impl AddressIndex {
     /// The rules of the longest prefix that holds an address. An IPv4-mapped IPv6 address is looked up as IPv4.
     #[inline]
     pub(in crate::policy) fn find(&self, address: IpAddr) -> &[Listed] {
-        let holds = match address.to_canonical() {
+        self.listed(self.locate(address))
+    }
+
+    /// The rules of each prefix that holds an address, the longest prefix first, as long as `each` wants more.
+    pub(in crate::policy) fn walk<'a>(&'a self, address: IpAddr, mut each: impl FnMut(&'a [Listed]) -> bool) {
+        let mut holds = self.locate(address);
+        loop {
+            let rules = self.listed(holds);
+            let Some(first) = rules.first() else { return };
+            if !each(rules) {
+                return;
+            }
+            holds = self.outer.get(&first.rule);
+        }
+    }
+
+    #[inline]
+    fn locate(&self, address: IpAddr) -> Option<&Holds> {
+        match address.to_canonical() {
             IpAddr::V4(v4) => {
                 let address = u32::from(v4);
                 let block = (address >> BLOCK_BITS) as usize;
@@ -113,7 +136,11 @@ impl AddressIndex {
                 }
             }
             IpAddr::V6(v6) => last_before(&self.v6, u128::from(v6), 0, self.v6.len()),
-        };
+        }
+    }
+
+    #[inline]
+    fn listed<'a>(&'a self, holds: Option<&'a Holds>) -> &'a [Listed] {
         match holds {
             None | Some(Holds::Nothing) => &[],
             Some(Holds::One(listed)) => std::slice::from_ref(listed),
@@ -124,7 +151,8 @@ impl AddressIndex {
     /// Octets held.
     pub(in crate::policy) fn bytes(&self) -> usize {
         let shared: usize = self.shared.iter().map(|rules| size_of_val(&**rules) + size_of::<Box<[Listed]>>()).sum();
-        size_of_val(&*self.v4) + size_of_val(&*self.v6) + size_of_val(&*self.blocks) + shared
+        let outer = self.outer.capacity() * size_of::<(u32, Holds)>();
+        size_of_val(&*self.v4) + size_of_val(&*self.v6) + size_of_val(&*self.blocks) + shared + outer
     }
 }
 
@@ -193,6 +221,16 @@ mod tests {
                     .filter(|(_, net)| net.contains(&address) && Some(net.prefix_len()) == longest)
                     .map(|(rule, _)| rule).collect();
                 prop_assert_eq!(found(&index, address), expected, "{}", address);
+                let mut lengths: Vec<u8> =
+                    nets.iter().filter(|net| net.contains(&address)).map(IpNet::prefix_len).collect();
+                lengths.sort_unstable_by(|a, b| b.cmp(a));
+                lengths.dedup();
+                let mut walked = Vec::new();
+                index.walk(address, |rules| {
+                    walked.push(nets[rules[0].rule as usize].prefix_len());
+                    true
+                });
+                prop_assert_eq!(walked, lengths, "{}", address);
             }
         }
     }

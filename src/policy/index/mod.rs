@@ -5,4 +5,4 @@ mod names;
 mod table;
 
 pub(super) use addresses::{AddressIndex, Listed};
-pub(super) use names::NameIndex;
+pub(super) use names::{Found, NameIndex, anchor, closeness, key_of};

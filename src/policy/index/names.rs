@@ -99,6 +99,19 @@ impl NameIndex {
         Some(())
     }
 
+    /// The rule of a class that says exactly this, as long as rules are added.
+    pub(in crate::policy) fn position(&self, class: ClassId, pattern: &Pattern) -> Option<u32> {
+        let key = key_of(pattern.name(), pattern.kind());
+        let mut at = *self.heads.find(self.hasher.hash(key), |&head| self.key_is(head, key))?;
+        loop {
+            let entry = read(&self.arena, at)?;
+            if entry.class == class && entry.kind == pattern.kind() && entry.name == pattern.name() {
+                return Some(at);
+            }
+            at = *self.next.get(&at)?;
+        }
+    }
+
     /// Ends the building: makes the table, and gives back what growth held in reserve.
     pub(in crate::policy) fn seal(&mut self) {
         self.arena.shrink_to_fit();
@@ -258,17 +271,19 @@ fn read(arena: &[u8], at: u32) -> Option<Entry<'_>> {
     })
 }
 
-/// What a rule stands under: its name, or for a wildcard the labels right of its last `*`.
-fn key_of(name: NameRef<'_>, kind: Match) -> NameRef<'_> {
-    if kind != Match::Wildcard {
-        return name;
-    }
+/// What a rule stands under: its name, or for a wildcard its anchor.
+pub(in crate::policy) fn key_of(name: NameRef<'_>, kind: Match) -> NameRef<'_> {
+    if kind == Match::Wildcard { anchor(name) } else { name }
+}
+
+/// The labels right of a wildcard's last `*`.
+pub(in crate::policy) fn anchor(name: NameRef<'_>) -> NameRef<'_> {
     let literal = |suffix: &NameRef<'_>| !suffix.first_label().contains(&b'*');
     name.suffixes().take_while(literal).last().unwrap_or(NameRef::ROOT)
 }
 
-/// How exactly a wildcard speaks: more labels first, then more octets said literally.
-fn closeness(name: NameRef<'_>) -> (u8, u8) {
+/// How exactly a name with or without stars speaks: more labels first, then more octets said literally.
+pub(in crate::policy) fn closeness(name: NameRef<'_>) -> (u8, u8) {
     let (mut labels, mut literal) = (0_u8, 0_u8);
     for label in name.labels() {
         labels = labels.saturating_add(1);

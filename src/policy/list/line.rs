@@ -1,12 +1,13 @@
 //! Reading a list of any size line by line: bounded lines, BOM, CRLF, comments; and the signs that a file is no list.
 
+use super::out::Out;
 use std::io::{self, BufRead, Read as _};
 
 /// Octets of the longest line that a list may hold; a longer one means that the file is something else.
 pub(super) const LINE_OCTETS_MAX: usize = 4_096;
 /// Lines that are tolerated although they say nothing readable, of a thousand; more means that the file is something else.
 pub(super) const BAD_PER_MILLE_MAX: usize = 200;
-/// Bad lines that are kept to be shown; the rest is counted.
+/// Lines left out that are kept to be shown, of each kind; the rest is counted.
 pub(super) const BAD_LINES_SHOWN: usize = 20;
 
 /// Why a file is refused as a list; nothing of it becomes a rule.
@@ -38,9 +39,12 @@ pub enum Refusal {
         /// One sentence.
         why: crate::policy::TooMany,
     },
+    /// It is a vendor file, and wrong.
+    #[error(transparent)]
+    Vendor(#[from] super::ListError),
 }
 
-/// A line that says nothing readable, and is left out.
+/// A line that is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
     /// The line, from 1.
@@ -52,16 +56,22 @@ pub struct BadLine {
 /// What reading a list came to.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Rules made.
+    /// Lines that made rules; those that say what an earlier line says are counted as well.
     pub rules: usize,
-    /// Lines left out, in all.
+    /// Of these, how many only repeat an earlier one.
+    pub duplicates: usize,
+    /// Lines left out because they say nothing readable, in all.
     pub bad: usize,
     /// The first of them.
     pub shown: Vec<BadLine>,
+    /// Lines left out because they say something that is not judged here, in all: page elements, unknown modifiers.
+    pub ignored: usize,
+    /// The first of them.
+    pub ignored_shown: Vec<BadLine>,
 }
 
 impl Report {
-    /// Counts a line that is left out.
+    /// Counts a line that says nothing readable.
     pub(super) fn bad(&mut self, line: u32, why: String) {
         self.bad += 1;
         if self.shown.len() < BAD_LINES_SHOWN {
@@ -69,9 +79,17 @@ impl Report {
         }
     }
 
-    /// Refuses a file of which too much was left out.
+    /// Counts a line that says something that is not judged here.
+    pub(super) fn ignored(&mut self, line: u32, why: String) {
+        self.ignored += 1;
+        if self.ignored_shown.len() < BAD_LINES_SHOWN {
+            self.ignored_shown.push(BadLine { line, why });
+        }
+    }
+
+    /// Refuses a file of which too much was left out as unreadable.
     pub(super) fn ratio(&self, file: &str) -> Result<(), Refusal> {
-        let all = self.rules + self.bad;
+        let all = self.rules + self.ignored + self.bad;
         if self.bad * 1_000 <= all * BAD_PER_MILLE_MAX {
             return Ok(());
         }
@@ -85,46 +103,69 @@ impl Report {
     }
 }
 
-/// Hands each line that says something to `each`: trimmed, comments (`#`, `!`, `;` at the start or after white space)
+/// Hands each line that says something to `each`: trimmed, comments (`#`, `!`, `;` at the start, `#` after white space)
 /// taken off, with its number.
 pub(super) fn each(
-    file: &str,
-    read: &mut dyn BufRead,
-    mut each: impl FnMut(u32, &str) -> Result<(), Refusal>,
+    out: &mut Out<'_>,
+    from: &mut dyn BufRead,
+    mut each: impl FnMut(&mut Out<'_>, u32, &str) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    each_raw(out, from, |out, number, line| {
+        let line = without_comment(line);
+        if line.is_empty() { Ok(()) } else { each(out, number, line) }
+    })
+}
+
+/// Hands every line to `each` as it stands, without its end.
+pub(super) fn each_raw(
+    out: &mut Out<'_>,
+    from: &mut dyn BufRead,
+    mut each: impl FnMut(&mut Out<'_>, u32, &str) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
     let mut raw = Vec::with_capacity(256);
     let mut number = 0_u32;
     loop {
         raw.clear();
         let limit = LINE_OCTETS_MAX as u64 + 1;
-        let got = (&mut *read)
-            .take(limit)
-            .read_until(b'\n', &mut raw)
-            .map_err(|error| Refusal::Io { file: file.to_owned(), error })?;
+        let got = (&mut *from).take(limit).read_until(b'\n', &mut raw).map_err(|error| out.unreadable(error))?;
         if got == 0 {
             return Ok(());
         }
         number = number.saturating_add(1);
-        let refuse = |why: &str| Err(Refusal::At { file: file.to_owned(), line: number, why: why.to_owned() });
-        if raw.len() > LINE_OCTETS_MAX {
-            return refuse("a line is longer than 4096 octets, so this is no list");
+        if let Some(why) = no_list(&raw) {
+            return Err(out.refuse(number, why));
         }
-        if raw.contains(&0) {
-            return refuse("a NUL octet: this is a binary file, not a list");
-        }
+        // One comment in another encoding must not cost the list; a file of them has too many bad lines.
         let Ok(text) = std::str::from_utf8(&raw) else {
-            return refuse("not UTF-8: save the list as UTF-8");
+            if !raw.trim_ascii_start().starts_with(b"#") && !raw.trim_ascii_start().starts_with(b"!") {
+                out.report.bad(number, "not UTF-8; save the list as UTF-8".to_owned());
+            }
+            continue;
         };
         let text = if number == 1 { text.trim_start_matches('\u{feff}') } else { text };
-        let line = without_comment(text);
-        if line.is_empty() {
-            continue;
-        }
-        if line.starts_with('<') {
-            return refuse("this is an HTML page, not a list; look at what the address of the list serves");
-        }
-        each(number, line)?;
+        each(out, number, text.trim_end())?;
     }
+}
+
+/// The sign in a line that the whole file is no list.
+fn no_list(raw: &[u8]) -> Option<&'static str> {
+    if raw.len() > LINE_OCTETS_MAX {
+        return Some("a line is longer than 4096 octets, so this is no list");
+    }
+    if raw.contains(&0) {
+        return Some("a NUL octet: this is a binary file, not a list");
+    }
+    if raw.iter().any(|octet| *octet < b' ' && !matches!(octet, b'\t' | b'\r' | b'\n' | 0x0c)) {
+        return Some("a control character: this is a binary file, not a list");
+    }
+    let start = raw.strip_prefix("\u{feff}".as_bytes()).unwrap_or(raw).trim_ascii();
+    if start.starts_with(b"<") {
+        return Some("this is an HTML page, not a list; look at what the address of the list serves");
+    }
+    if start.starts_with(b"{") || start.starts_with(b"[{") || start.starts_with(b"[\"") || start == b"[" {
+        return Some("this is JSON, not a list; look at what the address of the list serves");
+    }
+    None
 }
 
 fn without_comment(line: &str) -> &str {
@@ -142,20 +183,22 @@ fn without_comment(line: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn lines(text: &[u8]) -> Result<Vec<(u32, String)>, String> {
+    fn lines(text: &[u8]) -> Result<(Vec<(u32, String)>, Report), String> {
         let mut all = Vec::new();
-        each("f", &mut &*text, |number, line| {
+        let mut none = |_: super::super::out::Entry<'_>, _| Ok(true);
+        let mut out = Out::new("f", false, &mut none);
+        each(&mut out, &mut &*text, |_, number, line| {
             all.push((number, line.to_owned()));
             Ok(())
         })
         .map_err(|refusal| refusal.to_string())?;
-        Ok(all)
+        Ok((all, out.report))
     }
 
     #[test]
     fn bom_crlf_comments_and_blank_lines() {
         let text = "\u{feff}a.example\r\n\r\n# c\n! c\n b.example # why\n;\nlast.example";
-        let have = lines(text.as_bytes()).unwrap();
+        let (have, _) = lines(text.as_bytes()).unwrap();
         assert_eq!(have, [(1, "a.example".into()), (5, "b.example".into()), (7, "last.example".into())]);
     }
 
@@ -164,12 +207,23 @@ mod tests {
         let long = [b'a'; LINE_OCTETS_MAX + 1];
         for (text, part) in [
             (&b"\n<!DOCTYPE html>"[..], "f:2: this is an HTML page"),
+            (b"\xef\xbb\xbf<html>", "f:1: this is an HTML page"),
             (b"a\0b", "f:1: a NUL octet"),
-            (b"ok.example\n\xff\xfe", "f:2: not UTF-8"),
+            (b"\x1f\x8b\x08", "f:1: a control character"),
+            (b"{\"a\": 1}", "f:1: this is JSON"),
+            (b"[\n1]", "f:1: this is JSON"),
+            (b"[{\"a\": 1}]", "f:1: this is JSON"),
             (&long, "f:1: a line is longer"),
         ] {
             let error = lines(text).unwrap_err();
             assert!(error.starts_with(part), "{error}");
         }
+    }
+
+    #[test]
+    fn a_line_of_another_encoding_is_left_out() {
+        let (have, report) = lines(b"# caf\xe9\na.example\nb\xe9.example\n").unwrap();
+        assert_eq!(have, [(2, "a.example".into())]);
+        assert_eq!((report.bad, report.shown[0].line), (1, 3));
     }
 }
