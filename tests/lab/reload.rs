@@ -8,6 +8,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Distinct names of each kind that are asked for.
@@ -18,6 +19,8 @@ const TOGGLED: &str = "toggled.listed.example";
 const ALIAS: &str = "alias.allowed.example";
 /// Each so many-th reload is of a list that has to be refused.
 const REFUSED_EVERY: usize = 10;
+/// How long a policy lasts at least.
+const PAUSE: Duration = Duration::from_millis(50);
 /// What a server sends in place of a list.
 const NO_LIST: &str = "<!DOCTYPE html>\n<html><body>404 Not Found</body></html>\n";
 
@@ -75,6 +78,7 @@ fn reload_and_look(site: &Site, daemon: &Daemon, reloads: usize) {
             let answer = ask_once(&asks, name, Duration::from_secs(5)).unwrap();
             assert_eq!(answer.address, Some(expected), "{name} after reload {number}");
         }
+        sleep(PAUSE);
     }
 }
 
@@ -110,8 +114,9 @@ impl Dnsperf {
         site.write("queries", &cases.iter().map(|case| format!("{} A\n", case.name)).collect::<String>());
         let output = site.path("dnsperf");
         let port = daemon.address.port().to_string();
+        let rate = tier::count(1_000, 2_000, 10_000).to_string();
         let child = Command::new(program)
-            .args(["-s", "127.0.0.1", "-p", &port, "-l", "3600", "-Q", "1000", "-c", "8", "-d"])
+            .args(["-s", "127.0.0.1", "-p", &port, "-l", "3600", "-Q", &rate, "-c", "8", "-d"])
             .arg(site.path("queries"))
             .stdin(Stdio::null())
             .stdout(fs::File::create(&output).unwrap())
