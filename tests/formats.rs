@@ -66,7 +66,7 @@ fn cases(file: &Path) -> (usize, Vec<String>) {
         };
         let have = policy.decide(&subject);
         let blocks = have.decision == Decision::Block;
-        let place = have.rule.and_then(|rule| policy.facts(rule)).map_or("-".into(), |facts| facts.place);
+        let place = have.rule.and_then(|rule| policy.facts(rule)).map_or_else(|| "-".into(), |facts| facts.place);
         let said = [have.decision.as_str(), if blocks { have.answer.as_str() } else { "-" }, &place];
         if said != [verdict, action, rule] {
             wrong.push(format!("{}:{number}: {line}: {}", file.display(), said.join(" ")));

@@ -127,11 +127,19 @@ fn sign(raw: &str) -> Sign {
     }
 }
 
-/// Whether a line is a record with a type that policy zones have.
+/// Whether a line is a record with a type that policy zones have: owner, perhaps TTL and class, type, data of that type.
 fn is_record(line: &str) -> bool {
-    let words: Vec<String> = line.split_whitespace().take(6).map(str::to_ascii_uppercase).collect();
-    let kind = |word: &String| ["SOA", "CNAME", "NS", "A", "AAAA", "TXT"].contains(&word.as_str());
-    words.iter().skip(1).any(kind) && words.iter().position(kind).is_some_and(|at| at + 1 < words.len())
+    let mut words = line
+        .split_whitespace()
+        .skip(1)
+        .skip_while(|word| word.eq_ignore_ascii_case("IN") || word.bytes().all(|octet| octet.is_ascii_digit()));
+    let (Some(kind), Some(data)) = (words.next(), words.next()) else { return false };
+    match kind.to_ascii_uppercase().as_str() {
+        "A" => data.parse::<std::net::Ipv4Addr>().is_ok(),
+        "AAAA" => data.parse::<std::net::Ipv6Addr>().is_ok(),
+        "SOA" | "CNAME" | "NS" | "TXT" => true,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -163,6 +171,7 @@ mod tests {
             ("$TTL 60\n@ SOA a. b. 1 2 3 4 5\n", Format::Rpz),
             ("a.example CNAME .\n", Format::Rpz),
             ("a.example 60 IN A 192.0.2.1\n", Format::Rpz),
+            ("a.example\nnot a name\n", Format::Domains),
             ("a.example\nfull:b.example @ads\n", Format::V2fly),
             ("include:other\n", Format::V2fly),
             ("version = 1\n[vendor]\n", Format::Vendor),
