@@ -1,11 +1,15 @@
 //! What each fuzz target does with its bytes. `tests/fuzz_corpus.rs` runs the same over the committed corpus and over bent
 //! copies of it, with every `cargo test`.
 
-use interdict::base::model::Mono;
-use interdict::base::name::NameRef;
+use interdict::base::model::{Mono, Stage, Wall};
+use interdict::base::name::{Match, Name, NameRef};
 use interdict::base::wire::dns::{AnswerView, Head, Malformed, QueryView, Rcode, Reply};
 use interdict::engine::resolver::{AnswerLimits, CacheKey, StoredAnswer};
-use interdict::policy::list::vendor;
+use interdict::policy::gate::{Gate, Limits};
+use interdict::policy::list::{Format, vendor};
+use interdict::policy::{List, Policy, Reading, RuleSetBuilder, Settings, Subject, What};
+use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A message from a client: it is refused, or what is read of it makes a reply that reads back.
 pub(crate) fn dns_query(data: &[u8]) {
@@ -48,5 +52,48 @@ pub(crate) fn vendor_file(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Err(error) = vendor::read("fuzz.toml", text) {
         assert!(!error.to_string().is_empty());
+    }
+}
+
+/// A list in the format that the first octet chooses, by its place among all: it is refused with a sentence, or every rule has
+/// its place, is judged by the gate, and decides about its own name.
+pub(crate) fn list(data: &[u8]) {
+    let Some((&choice, text)) = data.split_first() else { return };
+    let format = Format::ALL.get(usize::from(choice & 0x7f) % Format::ALL.len()).copied();
+    let file = |id: &str| List {
+        id: id.into(),
+        file: id.into(),
+        revision: "r".into(),
+        stage: Some(Stage::Block),
+        expires: None,
+    };
+    let mut builder = RuleSetBuilder::new();
+    let reading = Reading { format, answers: choice & 0x80 != 0, include: None };
+    let report = match builder.add_blocklist(file("fuzz"), reading, &mut &*text) {
+        Err(refusal) => return assert!(!refusal.to_string().is_empty()),
+        Ok((_, report)) => report,
+    };
+    assert!(report.shown.len() <= report.bad && report.duplicates <= report.rules);
+    let rules = Arc::new(builder.finish());
+    assert_eq!(rules.rules().count(), rules.len());
+    let _ = Gate::new(Limits::default()).judge(&rules, "fuzz", &report, None);
+    let policy = Policy::new(1, Arc::clone(&rules), Arc::new(Settings::default()), Wall::UNIX_EPOCH);
+    let client: Option<IpAddr> = "10.0.0.5".parse().ok();
+    let decide = |name: Option<&Name>, address| {
+        let name = name.map(Name::as_ref);
+        let subject = Subject { name, address, client, qtype: Some(1), port: None };
+        assert_eq!(policy.explain(&subject).verdict, policy.decide(&subject));
+    };
+    for rule in rules.rules().take(64) {
+        let facts = policy.facts(rule.id).expect("a rule of this set");
+        assert!(facts.place.ends_with(&format!(":{}", rule.line)) && !facts.pattern.is_empty());
+        match rule.what {
+            What::Name(name, kind) => {
+                decide(Some(&name.to_name()), None);
+                assert!(kind == Match::Wildcard || policy.covers_name(name));
+            }
+            What::Range(net) => decide(None, Some(net.addr())),
+            What::Apart(_) => decide("ads1.x.example".parse().ok().as_ref(), client),
+        }
     }
 }

@@ -28,6 +28,7 @@
 //! | **engine** | [`engine::ledger`] | attempts fold into sightings, sightings into rows |
 //! | | [`engine::resolver`] | the answer to a query; the state machine of misses |
 //! | **policy** | [`policy::list`] | texts that yield rules |
+//! | | [`policy::gate`] | what a new revision of a list must be |
 //! | | [`policy`] | rules, stages, decisions, explanations |
 //! | **base** | [`base::model`] | vocabularies, sightings, time, limits |
 //! | | [`base::name`] | domain names |

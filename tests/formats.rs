@@ -6,8 +6,10 @@ mod tier;
 
 use interdict::base::model::{Decision, Stage};
 use interdict::base::name::{Match, Name};
+use interdict::policy::gate::{Check, Counts, Gate, Limits};
 use interdict::policy::list::{Format, Report};
 use interdict::policy::{List, Policy, RuleSet, RuleSetBuilder, Settings, Subject, Verdict, What};
+use proptest::prelude::*;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -139,6 +141,20 @@ fn one_list_in_six_syntaxes() {
 }
 
 #[test]
+fn real_lists_pass_the_gate_and_may_not_triple_at_once() {
+    let Some(folder) = tier::shared("lists") else { return };
+    let gate = Gate::new(Limits::default());
+    for file in ["easylist.adblock.txt", "easylist.domains.txt", "easylist.hosts.txt", "stevenblack.domains.txt"] {
+        let (rules, report) = load(&folder.join(file), Format::Auto);
+        let passed = gate.judge(&rules, "list", &report, None).map_err(|refused| refused.to_string()).unwrap();
+        assert_eq!(passed.counts.rules(), rules.len(), "{file}");
+        let half = Counts { names: rules.len() / 3, ..Counts::default() };
+        let refused = gate.judge(&rules, "list", &report, Some(&half)).unwrap_err();
+        assert_eq!(refused.check, Check::Growth, "{file}");
+    }
+}
+
+#[test]
 fn six_syntaxes_decide_alike() {
     let Some(folder) = tier::shared("lists") else { return };
     let files = ["easylist.adblock.txt", "easylist.dnsmasq.txt", "easylist.wildcard.txt", "easylist.unbound.conf"];
@@ -182,5 +198,119 @@ fn a_list_read_in_the_wrong_format_is_refused() {
         let mut from = BufReader::new(File::open(folder.join(file)).unwrap());
         let refusal = RuleSetBuilder::new().add_blocklist(list(file), format, &mut from).unwrap_err();
         assert!(refusal.to_string().contains("is it the right format?"), "{refusal}");
+    }
+}
+
+//----------- A model of a list's own precedence ------------------------------
+
+/// An adblock line on names of a small world, as its parts.
+#[derive(Clone, Debug)]
+struct Line {
+    passes: bool,
+    important: bool,
+    back: bool,
+    /// `||name^` or `|name^`.
+    below: bool,
+    name: String,
+    /// `$denyallow`.
+    spared: Option<String>,
+    /// `$dnstype`.
+    qtype: Option<u16>,
+    /// `$client`.
+    client: Option<u8>,
+}
+
+impl Line {
+    fn text(&self) -> String {
+        let number = |key: &str, value: &dyn std::fmt::Display| format!("{key}={value}");
+        let modifiers: Vec<String> = [
+            self.important.then(|| "important".to_owned()),
+            self.back.then(|| "badfilter".to_owned()),
+            self.spared.as_ref().map(|name| number("denyallow", name)),
+            self.qtype.as_ref().map(|qtype| number("dnstype", qtype)),
+            self.client.as_ref().map(|client| format!("client=10.0.0.{client}")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let start = if self.below { "||" } else { "|" };
+        let exception = if self.passes { "@@" } else { "" };
+        let tail = if modifiers.is_empty() { String::new() } else { format!("${}", modifiers.join(",")) };
+        format!("{exception}{start}{}^{tail}\n", self.name)
+    }
+
+    /// What makes two lines the same but for `$badfilter`.
+    fn form(&self) -> String {
+        Self { back: false, ..self.clone() }.text()
+    }
+
+    fn matches(&self, name: &str, qtype: u16, client: u8) -> bool {
+        let is_below = |above: &str| name == above || name.ends_with(&format!(".{above}"));
+        let named = if self.below { is_below(&self.name) } else { name == self.name };
+        named
+            && !self.spared.as_ref().is_some_and(|spared| is_below(spared))
+            && self.qtype.is_none_or(|wanted| wanted == qtype)
+            && self.client.is_none_or(|wanted| wanted == client)
+    }
+
+    const fn rank(&self) -> u8 {
+        match (self.passes, self.important) {
+            (true, true) => 3,
+            (false, true) => 2,
+            (true, false) => 1,
+            (false, false) => 0,
+        }
+    }
+}
+
+fn lines() -> impl Strategy<Value = Vec<Line>> {
+    let name =
+        || prop::sample::select(vec!["a.t", "b.t", "a.a.t", "b.a.t", "a.b.a.t", "b.b.t"]).prop_map(str::to_owned);
+    let flags = (any::<bool>(), prop::bool::weighted(0.3), prop::bool::weighted(0.2), any::<bool>());
+    let conditions = (
+        prop::option::weighted(0.2, name()),
+        prop::option::weighted(0.2, prop::sample::select(vec![1_u16, 28])),
+        prop::option::weighted(0.2, 1..3_u8),
+    );
+    let line =
+        (flags, name(), conditions).prop_map(|((passes, important, back, below), name, (spared, qtype, client))| {
+            Line { passes, important, back, below, name, spared, qtype, client }
+        });
+    prop::collection::vec(line, 0..8)
+}
+
+proptest! {
+    /// Two adblock lists, each walked line by line: blocked is what any of them has something against.
+    #[test]
+    fn own_precedence_agrees_with_the_obvious_reading(all in prop::collection::vec(lines(), 1..3)) {
+        let mut builder = RuleSetBuilder::new();
+        for (at, lines) in all.iter().enumerate() {
+            let text: String = lines.iter().map(Line::text).collect();
+            let file = format!("{at}");
+            builder.add_blocklist(list(&file), Format::Adblock, &mut text.as_bytes()).unwrap();
+        }
+        let policy = policy(builder);
+        let against = |lines: &Vec<Line>, name: &str, qtype, client| {
+            let back: HashSet<String> = lines.iter().filter(|line| line.back).map(Line::form).collect();
+            let strongest = lines
+                .iter()
+                .filter(|line| !line.back && !back.contains(&line.form()) && line.matches(name, qtype, client))
+                .max_by_key(|line| line.rank());
+            strongest.is_some_and(|line| !line.passes)
+        };
+        for name in ["a.t", "b.t", "a.a.t", "b.a.t", "a.b.a.t", "x.a.b.a.t", "b.b.t", "t"] {
+            let parsed: Name = name.parse().unwrap();
+            for (qtype, client) in [(1, 1), (28, 1), (1, 2), (28, 3)] {
+                let subject = Subject {
+                    name: Some(parsed.as_ref()),
+                    qtype: Some(qtype),
+                    client: format!("10.0.0.{client}").parse().ok(),
+                    ..Subject::default()
+                };
+                let expected = all.iter().any(|lines| against(lines, name, qtype, client));
+                let have = policy.decide(&subject).decision == Decision::Block;
+                prop_assert_eq!(have, expected, "{} {} {}", name, qtype, client);
+            }
+        }
     }
 }

@@ -62,3 +62,8 @@ fn answers() {
 fn vendor_files() {
     replay("vendor_file", bodies::vendor_file);
 }
+
+#[test]
+fn lists() {
+    replay("list", bodies::list);
+}

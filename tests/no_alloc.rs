@@ -8,9 +8,11 @@ mod dns_fixture;
 use dns_fixture::*;
 use hickory_proto::rr::RecordType;
 use interdict::base::model::{BlockAnswer, Stage};
+use interdict::base::name::Name;
 use interdict::engine::resolver::front::{self, answer, answer_from};
 use interdict::engine::resolver::{Ask, Cache, Failure, Outcome};
-use interdict::policy::Sinkhole;
+use interdict::policy::list::Format;
+use interdict::policy::{List, Policy, RuleSetBuilder, Settings, Sinkhole, Subject, Verdict};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -105,5 +107,40 @@ fn the_front_allocates_nothing() {
         let ask: Ask<'_> = udp(&message);
         let (count, _) = allocations(|| answer_from(at(0), &policy, &stored, &ask, &mut out));
         assert_eq!(count, 0, "{name}");
+    }
+}
+
+#[test]
+fn rules_with_conditions_and_patterns_allocate_nothing_once_warm() {
+    let mut builder = RuleSetBuilder::new();
+    let files = ["adblock-modifiers.txt", "adblock-patterns.txt", "rpz-triggers.txt", "own-precedence-nets.txt"];
+    for file in files {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/syntax").join(file);
+        let text = std::fs::read(path).unwrap();
+        let (id, file) = (file.into(), file.into());
+        let list = List { id, file, revision: "r".into(), stage: Some(Stage::Block), expires: None };
+        builder.add_blocklist(list, Format::Auto, &mut &text[..]).unwrap();
+    }
+    let policy = Policy::new(1, Arc::new(builder.finish()), Arc::new(Settings::default()), at(0).wall);
+    let names =
+        ["ok.one.example", "track1.example", "cdn7.twenty.example", "x-banner-y.example", "nobody.knows.example"];
+    let names = names.map(|name| name.parse::<Name>().unwrap());
+    let addresses = [None, Some("192.0.2.9".parse().unwrap()), Some("198.51.100.7".parse().unwrap())];
+    let subjects: Vec<Subject<'_>> = names
+        .iter()
+        .flat_map(|name| addresses.map(|address| (name, address)))
+        .map(|(name, address)| Subject {
+            name: Some(name.as_ref()),
+            address,
+            qtype: Some(28),
+            client: Some("10.0.1.4".parse().unwrap()),
+            ..Subject::default()
+        })
+        .collect();
+    // What regular expressions keep for themselves is made with the first names.
+    let first: Vec<Verdict> = subjects.iter().map(|subject| policy.decide(subject)).collect();
+    for (subject, first) in subjects.iter().zip(first) {
+        let (count, verdict) = allocations(|| policy.decide(subject));
+        assert_eq!((count, verdict), (0, first), "{subject:?}");
     }
 }

@@ -222,13 +222,7 @@ impl Apart {
         let text = NameText::new(name);
         let mut try_one = |at: u32| {
             let Some(placed) = self.rules.get(at as usize) else { return NO_RULE };
-            let matched = match &placed.rule.trigger {
-                Trigger::Name(pattern) => pattern.matches(name),
-                Trigger::Glob(glob) => glob.matches(text.as_bytes()),
-                Trigger::Regex(regex) => regex.is_match(text.as_bytes()),
-                Trigger::Address(_) | Trigger::Client(_) => false,
-            };
-            if matched {
+            if placed.rule.is_on(name, text.as_bytes()) {
                 found(at, placed);
             }
             placed.next

@@ -1,5 +1,6 @@
 //! What a rule that stands apart says: what it matches, under which conditions, and how strongly it speaks in its list.
 
+use super::glob::NameText;
 use super::{Glob, REGEX_CACHE_OCTETS_MAX, REGEX_COMPILED_OCTETS_MAX, REGEX_OCTETS_MAX};
 use crate::base::name::{Name, NameRef, Pattern};
 use crate::policy::Subject;
@@ -118,6 +119,22 @@ impl ApartRule {
     /// Whether the conditions hold.
     pub(super) fn applies(&self, subject: &Subject<'_>) -> bool {
         self.conditions.as_ref().is_none_or(|conditions| conditions.hold(subject))
+    }
+
+    /// Whether its trigger is a name that this is one of, whatever its conditions.
+    #[must_use]
+    pub fn mentions(&self, name: NameRef<'_>) -> bool {
+        self.is_on(name, NameText::new(name).as_bytes())
+    }
+
+    /// The same, with the name's text at hand.
+    pub(super) fn is_on(&self, name: NameRef<'_>, text: &[u8]) -> bool {
+        match &self.trigger {
+            Trigger::Name(pattern) => pattern.matches(name),
+            Trigger::Glob(glob) => glob.matches(text),
+            Trigger::Regex(regex) => regex.is_match(text),
+            Trigger::Address(_) | Trigger::Client(_) => false,
+        }
     }
 
     /// Whether what it says depends on who asks.

@@ -10,7 +10,9 @@
 //! | | | | other data | local data |
 //!
 //! Within the zone the client's address goes before the name, and the name before addresses; a name itself before wildcards,
-//! longer wildcards before shorter; longer prefixes before shorter. A zone that has `name` and right after it `*.name` with the
+//! longer wildcards before shorter; longer prefixes before shorter. A wildcard holds below other triggers as well where none of
+//! them is closer, as in the PowerDNS Recursor; a server that looks names up in the zone itself would end at the closest
+//! encloser (RFC 4592). A zone that has `name` and right after it `*.name` with the
 //! same action means a suffix and becomes one rule, so that NXDOMAIN is true of it (RFC 8020).
 //!
 //! | module | what |
