@@ -27,7 +27,8 @@
 //! | | [`io::upstream`] | where misses go |
 //! | **engine** | [`engine::ledger`] | attempts fold into sightings, sightings into rows |
 //! | | [`engine::resolver`] | the answer to a query; the state machine of misses |
-//! | **policy** | [`policy::list`] | texts that yield rules |
+//! | **policy** | [`policy::export`] | what is blocked now, for other programs |
+//! | | [`policy::list`] | texts that yield rules |
 //! | | [`policy::gate`] | what a new revision of a list must be |
 //! | | [`policy`] | rules, stages, decisions, explanations |
 //! | **base** | [`base::model`] | vocabularies, sightings, time, limits |

@@ -89,6 +89,16 @@ pub struct Lists {
     pub commits: Vec<Commit>,
 }
 
+impl Lists {
+    /// Whether a file that was read, a vendor file too, is one of a list of the operator's.
+    #[must_use]
+    pub fn is_of(&self, id: &str, list: &List) -> bool {
+        let Some(commit) = self.commits.iter().find(|commit| commit.list == id) else { return *list.id == *id };
+        let is_read = |label: &str| label.split_once(' ') == Some((id, &*list.file));
+        *list.revision == *commit.id.short() && self.reports.iter().any(|(label, _)| is_read(label))
+    }
+}
+
 /// The commit that a list was read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {

@@ -103,8 +103,10 @@ fn a_list_is_followed_without_a_restart_and_what_is_refused_leaves_the_old_one()
 
     lab.git(&["reset", "--hard", "--quiet", &second]);
     for (text, reason) in [
-        ("# nothing\n", "leaves the list geo without a rule"),
+        ("# nothing\n", "refused by the gate (minimum)"),
         ("one.example\ncom\n", "lists/a.txt:2: "),
+        ("one.example\nco.uk\n", "lists/a.txt:2: refused by the gate (public-suffix)"),
+        ("127.0.0.1\n192.0.2.1\n", "lists/a.txt:1: refused by the gate (own)"),
         ("<!DOCTYPE html>\n<html></html>\n", "lists/a.txt:1: "),
     ] {
         lab.publish(text);
@@ -307,7 +309,11 @@ fn lint_shows_every_problem_and_ends_with_2() {
     assert!(said.contains("good.txt: good: 5 rules, 1 lines left out") && said.contains("good.txt:6: "), "{said}");
     let ran = program(&[&good, &bad, &empty]);
     assert_eq!(ran.code, Some(2));
-    assert!(ran.out.contains("bad.txt:2: \"com\"") && ran.out.contains("empty.txt: there is no rule"), "{}", ran.out);
+    assert!(
+        ran.out.contains("bad.txt:2: \"com\"") && ran.out.contains("empty.txt: refused by the gate (minimum)"),
+        "{}",
+        ran.out
+    );
 }
 
 #[test]

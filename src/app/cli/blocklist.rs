@@ -105,7 +105,7 @@ fn from_git(lists: &Lists, feed: &Feed, (id, path): (&str, &str), refused: Optio
         "state": state,
         "refused": refused,
         "taken": record.map(|record| record.good.since.to_string()),
-        "by": by_purpose(lists, |list| revision.is_some_and(|revision| *list.revision == *revision) && is_of(lists, id, list)),
+        "by": by_purpose(lists, |list| lists.is_of(id, list)),
     })
 }
 
@@ -120,11 +120,6 @@ fn from_file(lists: &Lists, id: &str, path: &str) -> Value {
         "state": "good",
         "by": by_purpose(lists, |list| &*list.id == id && &*list.file == path),
     })
-}
-
-/// Whether a file that was read, a vendor file too, is one of a list's.
-fn is_of(lists: &Lists, id: &str, list: &List) -> bool {
-    lists.reports.iter().any(|(label, _)| label.split_once(' ') == Some((id, &list.file)))
 }
 
 fn left_out(lists: &Lists, id: &str) -> usize {

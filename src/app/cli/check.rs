@@ -175,15 +175,17 @@ fn object((text, at, client): (&str, Wall, Option<IpAddr>), explanation: &Explan
 }
 
 fn rule_object(rule: &RuleFacts, commits: &[Commit]) -> Value {
+    let commit = commit_of(rule, commits);
     let mut object = json!({
         "pattern": &*rule.pattern,
         "list": &*rule.list,
         "revision": &*rule.revision,
         "place": &*rule.place,
     });
-    if let Some(commit) = commit_of(rule, commits) {
+    if let (Some(commit), Some(object)) = (commit, object.as_object_mut()) {
         let signer = commit.signer.as_deref();
-        object["commit"] = json!({ "id": commit.id.as_str(), "time": commit.time.to_string(), "signer": signer });
+        let told = json!({ "id": commit.id.as_str(), "time": commit.time.to_string(), "signer": signer });
+        object.insert("commit".to_owned(), told);
     }
     object
 }

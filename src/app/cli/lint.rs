@@ -3,17 +3,20 @@
 use super::args::LintArgs;
 use super::table::printable;
 use super::{Failure, Out, WRONG};
-use crate::app::config::{Blocklist, Origin};
+use crate::app::config::{Blocklist, Config, Origin};
 use crate::app::lists::{self, Snapshots};
+use crate::app::sync::{gate, judge_list, words};
 use crate::base::model::Stage;
+use crate::policy::gate::Gate;
 use crate::policy::list::{Format, vendor};
 use std::path::Path;
 
-pub(super) fn run(args: &LintArgs, out: &mut Out) -> Result<u8, Failure> {
+pub(super) fn run(args: &LintArgs, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let format = args.written.parse().map_err(|why| Failure::wrong(format!("--as: {why}")))?;
+    let gate = gate(config);
     let mut code = 0;
     for file in &args.files {
-        match one(file, format) {
+        match one(file, format, &gate) {
             Ok(lines) => lines.iter().try_for_each(|line| out.line(line))?,
             Err(refused) => {
                 out.line(&format!("{}: refused", file.display()))?;
@@ -26,7 +29,7 @@ pub(super) fn run(args: &LintArgs, out: &mut Out) -> Result<u8, Failure> {
 }
 
 /// What to print of a good file.
-fn one(file: &Path, format: Format) -> Result<Vec<String>, String> {
+fn one(file: &Path, format: Format, gate: &Gate) -> Result<Vec<String>, String> {
     let shown = file.display();
     if format == Format::Auto && file.extension().is_some_and(|ending| ending == "toml") {
         let text = std::fs::read_to_string(file).map_err(|error| format!("{shown}: cannot be read: {error}"))?;
@@ -42,11 +45,12 @@ fn one(file: &Path, format: Format) -> Result<Vec<String>, String> {
         stage: Stage::Block,
     };
     let lists = lists::read(None, false, &[list], &Snapshots::default()).map_err(|why| why.to_string())?;
+    let passed = judge_list(gate, &lists, "lint", None).map_err(|refused| match refused.place.as_str() {
+        "lint" => format!("{shown}: {}", words(&refused)),
+        _ => words(&refused),
+    })?;
     let mut lines = Vec::new();
     for (_, report) in &lists.reports {
-        if report.rules == 0 {
-            return Err(format!("{shown}: there is no rule in it; an emptied list would let everything pass"));
-        }
         let left_out = report.bad + report.ignored;
         lines.push(format!("{shown}: good: {} rules, {left_out} lines left out", report.rules));
         let told = || report.shown.iter().chain(&report.ignored_shown);
@@ -55,6 +59,10 @@ fn one(file: &Path, format: Format) -> Result<Vec<String>, String> {
         if more > 0 {
             lines.push(format!("  {shown}: and {more} more"));
         }
+    }
+    lines.extend(passed.warnings.iter().map(|warning| format!("  {}: warning: {}", warning.place, warning.why)));
+    if passed.more > 0 {
+        lines.push(format!("  {shown}: and {} more warnings", passed.more));
     }
     Ok(lines)
 }

@@ -92,5 +92,8 @@ fn words(done: &Value) -> String {
     if let Some(rules) = done.get("rules").and_then(Value::as_u64) {
         said += &format!(", {rules} rules");
     }
+    for warning in done.get("warnings").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        said += &format!("\n  warning   {}", printable(warning));
+    }
     said
 }

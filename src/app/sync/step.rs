@@ -86,11 +86,13 @@ pub struct Done {
     what: Value,
     /// Rules of its lists.
     rules: Option<usize>,
+    /// What somebody should look at.
+    warnings: Vec<String>,
 }
 
 impl Done {
     fn new(feed: &Feed, came: Came) -> Self {
-        Self { feed: feed.id.clone(), came, refused: None, what: Value::Null, rules: None }
+        Self { feed: feed.id.clone(), came, refused: None, what: Value::Null, rules: None, warnings: Vec::new() }
     }
 
     fn refused(feed: &Feed, why: impl ToString) -> Self {
@@ -108,6 +110,7 @@ impl Done {
             "time": self.what.get("time"),
             "signer": self.what.get("signer"),
             "rules": self.rules,
+            "warnings": self.warnings,
         })
     }
 }
@@ -159,10 +162,12 @@ fn take(feed: &Feed, update: Update, trial: bool, place: &dyn Place) -> Done {
         Done { what: facts(&update.snapshot), ..Done::new(feed, if trial { Came::Would } else { Came::Taken }) };
     let mut update = Some(update);
     let mut rules = None;
+    let mut warnings = Vec::new();
     let mut refused = None;
     let result = place.put_in_force(&mut |config| {
         let update = update.take().ok_or("asked twice")?;
-        let lists = rules_with(config, feed, &update.snapshot)?;
+        let (lists, warned) = rules_with(config, feed, &update.snapshot)?;
+        warnings = warned;
         rules = Some(feed.lists.iter().filter_map(|id| lists.counts.get(id)).sum());
         if trial {
             // Neither remembered nor in force: an error is how nothing happens.
@@ -172,7 +177,7 @@ fn take(feed: &Feed, update: Update, trial: bool, place: &dyn Place) -> Done {
         feed.source.accept(update, believed(None).at).map_err(|why| why.to_string())?;
         Ok(lists)
     });
-    done.rules = rules;
+    (done.rules, done.warnings) = (rules, warnings);
     match (result, refused) {
         (Ok(()), _) | (Err(_), Some(())) => done,
         (Err(why), None) => Done { came: Came::Refused, refused: Some(why), ..done },
@@ -187,8 +192,8 @@ fn facts(snapshot: &Snapshot) -> Value {
     })
 }
 
-/// The rules of a config with the files of one feed replaced by others.
-fn rules_with(config: &Config, feed: &Feed, snapshot: &Snapshot) -> Result<Lists, String> {
+/// The rules of a config with the files of one feed replaced by others, and what the gate warns of.
+fn rules_with(config: &Config, feed: &Feed, snapshot: &Snapshot) -> Result<(Lists, Vec<String>), String> {
     let feeds = feeds(config);
     let still = feeds.iter().find(|other| other.id == feed.id && other.place == feed.place);
     let still = still.ok_or_else(|| format!("{} has left the config meanwhile", feed.id))?;
@@ -196,16 +201,8 @@ fn rules_with(config: &Config, feed: &Feed, snapshot: &Snapshot) -> Result<Lists
     let mut snapshots = Snapshots::held(others).map_err(|why| why.to_string())?;
     snapshots.insert(still, snapshot.clone());
     let lists = lists::load_with(config, &snapshots).map_err(|why| why.to_string())?;
-    for id in &still.lists {
-        if lists.counts.get(id).is_none_or(|count| *count == 0) {
-            return Err(format!(
-                "commit {} leaves the list {id} without a rule: an emptied list would let everything pass; publish at least one \
-                 rule, or take the [[blocklist]] out of the config",
-                snapshot.commit.short()
-            ));
-        }
-    }
-    Ok(lists)
+    let warnings = super::judge(config, still, &lists)?;
+    Ok((lists, warnings))
 }
 
 /// A place where no daemon runs: what is remembered is in force with its next start.
