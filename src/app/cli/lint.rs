@@ -11,6 +11,9 @@ use crate::policy::gate::Gate;
 use crate::policy::list::{Format, vendor};
 use std::path::Path;
 
+/// What the list is called while it is looked at; no path begins so.
+const ID: &str = ":lint";
+
 pub(super) fn run(args: &LintArgs, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let format = args.written.parse().map_err(|why| Failure::wrong(format!("--as: {why}")))?;
     let gate = gate(config);
@@ -38,17 +41,13 @@ fn one(file: &Path, format: Format, gate: &Gate) -> Result<Vec<String>, String> 
         return Ok(vec![format!("{shown}: good: vendor file {}, {entries} entries", read.id)]);
     }
     let list = Blocklist {
-        id: "lint".to_owned(),
+        id: ID.to_owned(),
         origin: Origin::File(file.to_owned()),
         format,
         answers: false,
         stage: Stage::Block,
     };
     let lists = lists::read(None, false, &[list], &Snapshots::default()).map_err(|why| why.to_string())?;
-    let passed = judge_list(gate, &lists, "lint", None).map_err(|refused| match refused.place.as_str() {
-        "lint" => format!("{shown}: {}", words(&refused)),
-        _ => words(&refused),
-    })?;
     let mut lines = Vec::new();
     for (_, report) in &lists.reports {
         let left_out = report.bad + report.ignored;
@@ -60,6 +59,13 @@ fn one(file: &Path, format: Format, gate: &Gate) -> Result<Vec<String>, String> 
             lines.push(format!("  {shown}: and {more} more"));
         }
     }
+    let passed = judge_list(gate, &lists, ID, None).map_err(|refused| {
+        let said = words(&refused);
+        let said = said.strip_prefix(ID).map_or_else(|| said.clone(), |rest| format!("{shown}{rest}"));
+        // What was left out may be why.
+        let left_out = lines.iter().skip(1).map(|line| line.trim_start());
+        std::iter::once(said.as_str()).chain(left_out).collect::<Vec<_>>().join("\n")
+    })?;
     lines.extend(passed.warnings.iter().map(|warning| format!("  {}: warning: {}", warning.place, warning.why)));
     if passed.more > 0 {
         lines.push(format!("  {shown}: and {} more warnings", passed.more));
