@@ -8,20 +8,25 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Distinct names of each kind that are asked for.
 const NAMES: usize = 10_000;
 /// A name that every reload lists or takes off the list.
 const TOGGLED: &str = "toggled.listed.example";
+/// A name that no list mentions, whose cached answer leads there.
+const ALIAS: &str = "alias.allowed.example";
 /// Each so many-th reload is of a list that has to be refused.
 const REFUSED_EVERY: usize = 10;
+/// How long a policy lasts at least.
+const PAUSE: Duration = Duration::from_millis(50);
 /// What a server sends in place of a list.
 const NO_LIST: &str = "<!DOCTYPE html>\n<html><body>404 Not Found</body></html>\n";
 
 pub(crate) fn reloads_lose_nothing() {
     let reloads = tier::count(10, 100, 100);
-    let upstream = Upstream::start(Habits::default());
+    let upstream = Upstream::start(Habits { alias: Some((ALIAS, TOGGLED)), ..Habits::default() });
     let site = Site::new(&upstream, "[[blocklist]]\nid = \"mine\"\npath = \"list.txt\"\nformat = \"domains\"\n");
     site.write("list.txt", &list(false));
     let daemon = site.start();
@@ -45,7 +50,7 @@ pub(crate) fn reloads_lose_nothing() {
         assert_eq!((lost, right), (0, sent));
         assert!(sent > 100 * reloads, "only {sent} queries went out");
     }
-    if let Some(dnsperf) = dnsperf {
+    if let Some(mut dnsperf) = dnsperf {
         dnsperf.stop();
     }
     assert_eq!(daemon.counter("worker_restarts"), 0);
@@ -68,9 +73,12 @@ fn reload_and_look(site: &Site, daemon: &Daemon, reloads: usize) {
         } else {
             listed = !listed;
         }
-        let answer = ask_once(&asks, TOGGLED, Duration::from_secs(5)).unwrap();
         let expected = if listed { Ipv4Addr::UNSPECIFIED } else { address_of(TOGGLED) };
-        assert_eq!(answer.address, Some(expected), "reload {number}");
+        for name in [TOGGLED, ALIAS] {
+            let answer = ask_once(&asks, name, Duration::from_secs(5)).unwrap();
+            assert_eq!(answer.address, Some(expected), "{name} after reload {number}");
+        }
+        sleep(PAUSE);
     }
 }
 
@@ -106,8 +114,9 @@ impl Dnsperf {
         site.write("queries", &cases.iter().map(|case| format!("{} A\n", case.name)).collect::<String>());
         let output = site.path("dnsperf");
         let port = daemon.address.port().to_string();
+        let rate = tier::count(1_000, 2_000, 10_000).to_string();
         let child = Command::new(program)
-            .args(["-s", "127.0.0.1", "-p", &port, "-l", "3600", "-Q", "1000", "-c", "8", "-d"])
+            .args(["-s", "127.0.0.1", "-p", &port, "-l", "3600", "-Q", &rate, "-c", "8", "-d"])
             .arg(site.path("queries"))
             .stdin(Stdio::null())
             .stdout(fs::File::create(&output).unwrap())
@@ -117,7 +126,7 @@ impl Dnsperf {
     }
 
     /// Ends it in order and reads its figures.
-    fn stop(mut self) {
+    fn stop(&mut self) {
         let sent = Command::new("sh").arg("-c").arg(format!("kill -INT {}", self.child.id())).status().unwrap();
         assert!(sent.success());
         self.child.wait().unwrap();
@@ -133,5 +142,13 @@ impl Dnsperf {
         assert!(figure("Queries lost:").starts_with("0 "), "{text}");
         let codes = figure("Response codes:");
         assert!(codes.starts_with("NOERROR") && !codes.contains(','), "{text}");
+    }
+}
+
+impl Drop for Dnsperf {
+    fn drop(&mut self) {
+        // It has ended already where all went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

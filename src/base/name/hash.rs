@@ -4,7 +4,7 @@
 //! here each label is read once and folded onto the hash of what stands right of it.
 
 use super::{LABELS_MAX, NameRef};
-use foldhash::fast::RandomState;
+use foldhash::quality::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
 /// The key of all name hashes of one table; random per process, so that nobody outside can choose names that collide.

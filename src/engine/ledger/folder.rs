@@ -72,7 +72,7 @@ impl Batch {
     #[must_use]
     pub fn into_sightings(self) -> (Vec<Sighting>, u64) {
         let policy = self.policy.id();
-        let mut facts = HashMap::new();
+        let mut facts: HashMap<_, _, RandomState> = HashMap::default();
         let mut lost = self.lost;
         let mut sightings = Vec::with_capacity(self.rows.len());
         for row in self.rows {

@@ -2,6 +2,7 @@
 
 use crate::base::model::{Channel, Decision, Destination, Origin, Outcome, PolicyId, RuleFacts, Sighting};
 use crate::engine::ledger::Hour;
+use foldhash::quality::RandomState;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -45,13 +46,13 @@ impl Key {
 #[derive(Debug)]
 pub(super) struct Backlog {
     sightings: Vec<Sighting>,
-    places: HashMap<Key, usize>,
+    places: HashMap<Key, usize, RandomState>,
     limit: usize,
 }
 
 impl Backlog {
     pub(super) fn new(limit: usize) -> Self {
-        Self { sightings: Vec::new(), places: HashMap::new(), limit }
+        Self { sightings: Vec::new(), places: HashMap::default(), limit }
     }
 
     pub(super) fn sightings(&self) -> &[Sighting] {
@@ -66,26 +67,28 @@ impl Backlog {
     /// Takes a sighting in. Beyond three quarters of the room destinations are given up; beyond all of it the sighting is.
     /// Returns the attempts that are lost.
     pub(super) fn push(&mut self, mut sighting: Sighting) -> u64 {
-        if self.merge(&sighting) {
+        let mut key = Key::of(&sighting);
+        if self.merge(&key, &sighting) {
             return 0;
         }
         if self.sightings.len() >= self.limit / 4 * 3 {
             sighting.destination = Destination::Other;
             sighting.port = None;
-            if self.merge(&sighting) {
+            key = Key::of(&sighting);
+            if self.merge(&key, &sighting) {
                 return 0;
             }
         }
         if self.sightings.len() >= self.limit {
             return sighting.count;
         }
-        self.places.insert(Key::of(&sighting), self.sightings.len());
+        self.places.insert(key, self.sightings.len());
         self.sightings.push(sighting);
         0
     }
 
-    fn merge(&mut self, sighting: &Sighting) -> bool {
-        let place = self.places.get(&Key::of(sighting));
+    fn merge(&mut self, key: &Key, sighting: &Sighting) -> bool {
+        let place = self.places.get(key);
         let Some(into) = place.and_then(|&place| self.sightings.get_mut(place)) else { return false };
         into.first = into.first.min(sighting.first);
         into.last = into.last.max(sighting.last);

@@ -2,6 +2,7 @@
 
 use super::convert::millis;
 use crate::base::model::{RuleFacts, Wall};
+use foldhash::quality::RandomState;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,8 +16,8 @@ const REMEMBERED_MAX: usize = 65_536;
 /// Ids that were looked up. Must be forgotten when a transaction fails and when rows are deleted.
 #[derive(Debug, Default)]
 pub(super) struct Ids {
-    endpoints: HashMap<IpAddr, i64>,
-    rules: HashMap<Arc<RuleFacts>, i64>,
+    endpoints: HashMap<IpAddr, i64, RandomState>,
+    rules: HashMap<Arc<RuleFacts>, i64, RandomState>,
     /// How many endpoints there are, once counted.
     known: Option<u64>,
     /// The bound, smaller in tests.

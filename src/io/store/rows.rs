@@ -5,7 +5,7 @@ use crate::base::model::{Channel, Destination, Outcome, Purpose, Sighting, Wall}
 use crate::engine::ledger::{Day, Event, Hour, Outcomes, Row, fold};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Destinations that are kept apart for one endpoint × vendor × purpose; further ones are "(others)".
 pub(super) const DESTINATIONS_MAX: u64 = 256;
@@ -42,10 +42,11 @@ pub(super) fn write(conn: &Connection, key: Key<'_>, sightings: &[(&Sighting, i6
     for (day, added) in days {
         add_day(conn, id, day, added)?;
     }
-    let mut destinations = Destinations { conn, ledger: id, known: None };
+    let mut destinations = Destinations { conn, ledger: id, kept: None, others: BTreeMap::new() };
     for &(sighting, rule) in sightings {
         destinations.add(sighting, rule)?;
     }
+    destinations.finish()?;
     Ok(events)
 }
 
@@ -171,34 +172,79 @@ fn add_day(conn: &Connection, id: i64, day: i64, added: Added) -> rusqlite::Resu
     Ok(())
 }
 
-/// The destinations of one row, bounded.
+/// The destinations of one row, bounded. A flood of names that are not kept apart costs one statement, not one a name.
 struct Destinations<'a> {
     conn: &'a Connection,
     ledger: i64,
-    /// How many there are, once counted.
-    known: Option<u64>,
+    /// Those that there are, once one was met that may be new.
+    kept: Option<BTreeSet<(String, Channel)>>,
+    /// What goes to "(others)".
+    others: BTreeMap<Channel, Gain>,
+}
+
+/// What a destination gains.
+#[derive(Clone, Copy)]
+struct Gain {
+    /// The rule that decided last.
+    rule: i64,
+    first: Wall,
+    last: Wall,
+    count: u64,
+}
+
+impl Gain {
+    const fn of(sighting: &Sighting, rule: i64) -> Self {
+        Self { rule, first: sighting.first, last: sighting.last, count: sighting.count }
+    }
+
+    fn add(&mut self, more: Self) {
+        self.rule = if more.last >= self.last { more.rule } else { self.rule };
+        self.first = self.first.min(more.first);
+        self.last = self.last.max(more.last);
+        self.count = self.count.saturating_add(more.count);
+    }
 }
 
 impl Destinations<'_> {
     fn add(&mut self, sighting: &Sighting, rule: i64) -> rusqlite::Result<()> {
-        let text = sighting.destination.to_string();
-        if self.update(&text, sighting, rule)? {
+        let (channel, gain) = (sighting.channel, Gain::of(sighting, rule));
+        if sighting.destination == Destination::Other {
+            self.add_to_others(channel, gain);
             return Ok(());
         }
-        let known = match self.known {
-            Some(known) => known,
-            None => self.count()?,
-        };
-        self.known = Some(known);
-        if known < DESTINATIONS_MAX || sighting.destination == Destination::Other {
-            self.known = Some(known.saturating_add(1));
-            return self.insert(&text, sighting, rule);
+        let place = (sighting.destination.to_string(), channel);
+        if self.kept.as_ref().is_none_or(|kept| kept.contains(&place)) && self.update(&place.0, channel, gain)? {
+            return Ok(());
         }
-        let others = Destination::Other.to_string();
-        if self.update(&others, sighting, rule)? { Ok(()) } else { self.insert(&others, sighting, rule) }
+        if self.kept.is_none() {
+            self.kept = Some(self.read()?);
+        }
+        let kept = self.kept.get_or_insert_default();
+        if kept.len() as u64 >= DESTINATIONS_MAX {
+            self.add_to_others(channel, gain);
+            return Ok(());
+        }
+        let text = place.0.clone();
+        kept.insert(place);
+        self.insert(&text, channel, gain)
     }
 
-    fn update(&self, text: &str, sighting: &Sighting, rule: i64) -> rusqlite::Result<bool> {
+    fn add_to_others(&mut self, channel: Channel, gain: Gain) {
+        self.others.entry(channel).and_modify(|others| others.add(gain)).or_insert(gain);
+    }
+
+    /// Writes what went to "(others)".
+    fn finish(self) -> rusqlite::Result<()> {
+        let text = Destination::Other.to_string();
+        for (&channel, &gain) in &self.others {
+            if !self.update(&text, channel, gain)? {
+                self.insert(&text, channel, gain)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn update(&self, text: &str, channel: Channel, gain: Gain) -> rusqlite::Result<bool> {
         let changed = self
             .conn
             .prepare_cached(
@@ -208,16 +254,16 @@ impl Destinations<'_> {
             .execute(params![
                 self.ledger,
                 text,
-                sighting.channel.as_str(),
-                rule,
-                millis(sighting.last),
-                millis(sighting.first),
-                number(sighting.count)
+                channel.as_str(),
+                gain.rule,
+                millis(gain.last),
+                millis(gain.first),
+                number(gain.count)
             ])?;
         Ok(changed != 0)
     }
 
-    fn insert(&self, text: &str, sighting: &Sighting, rule: i64) -> rusqlite::Result<()> {
+    fn insert(&self, text: &str, channel: Channel, gain: Gain) -> rusqlite::Result<()> {
         self.conn
             .prepare_cached(
                 "INSERT INTO destination (ledger, destination, channel, rule, first, last, count)
@@ -226,19 +272,20 @@ impl Destinations<'_> {
             .execute(params![
                 self.ledger,
                 text,
-                sighting.channel.as_str(),
-                rule,
-                millis(sighting.first),
-                millis(sighting.last),
-                number(sighting.count)
+                channel.as_str(),
+                gain.rule,
+                millis(gain.first),
+                millis(gain.last),
+                number(gain.count)
             ])?;
         Ok(())
     }
 
-    fn count(&self) -> rusqlite::Result<u64> {
+    fn read(&self) -> rusqlite::Result<BTreeSet<(String, Channel)>> {
         self.conn
-            .prepare_cached("SELECT count(*) FROM destination WHERE ledger = ?1")?
-            .query_row([self.ledger], |row| count(row, 0))
+            .prepare_cached("SELECT destination, channel FROM destination WHERE ledger = ?1")?
+            .query_map([self.ledger], |row| Ok((row.get(0)?, word(row, 1)?)))?
+            .collect()
     }
 }
 

@@ -15,11 +15,11 @@
 //! anchor is met. Rules under one key form a chain in the order of insertion, which is the order of precedence. A wildcard
 //! whose last label holds a `*` has no anchor and is never met: the readers of lists refuse it.
 
-use super::table::Table;
+use super::table::{Table, TableBuilder};
 use crate::base::name::{Match, NameHasher, NameRef, Pattern, matches_as};
 use crate::policy::rules::ClassId;
 use hashbrown::HashTable;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// Rules on names, found by suffix.
 #[derive(Debug, Default)]
@@ -116,29 +116,15 @@ impl NameIndex {
     pub(in crate::policy) fn seal(&mut self) {
         self.arena.shrink_to_fit();
         let heads = std::mem::take(&mut self.heads);
-        // Names above a key are counted as if they were never shared; half of all names have none but their top level.
-        let mut above = Table::for_hashes(self.count_above(&heads));
+        let mut table = TableBuilder::for_entries(heads.len());
         for &head in &heads {
             let Some(entry) = read(&self.arena, head) else { continue };
             let key = key_of(entry.name, entry.kind);
-            above.insert(self.hasher.hash(key), head);
-            self.hashes_above(key, |hash| {
-                above.mark_above(hash);
-            });
+            table.entry(self.hasher.hash(key), head);
+            self.hashes_above(key, |hash| table.above(hash));
         }
-        self.table = above;
-    }
-
-    /// How many hashes the table is to hold.
-    fn count_above(&self, heads: &HashTable<u32>) -> usize {
-        let mut seen: HashSet<u64, foldhash::fast::RandomState> = HashSet::default();
-        for &head in heads {
-            let Some(entry) = read(&self.arena, head) else { continue };
-            self.hashes_above(key_of(entry.name, entry.kind), |hash| {
-                seen.insert(hash);
-            });
-        }
-        heads.len() + seen.len()
+        drop(heads);
+        self.table = table.finish();
     }
 
     /// The hashes of the names above a key, the shortest first.
