@@ -379,3 +379,57 @@ fn revision(hash: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::model::Stage;
+    use crate::policy::list::Format;
+    use crate::policy::{Policy, Settings, Subject};
+
+    fn one(path: PathBuf, answers: bool) -> Blocklist {
+        Blocklist { id: "mine".into(), path, format: Format::Auto, answers, stage: Stage::Block }
+    }
+
+    #[test]
+    fn a_list_takes_in_its_neighbours_each_with_its_own_lines_and_revision() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("all");
+        fs::write(&path, "include:ads\nfull:a.example\n").unwrap();
+        fs::write(folder.path().join("ads"), "# c\nads.example @ads\n").unwrap();
+        let lists = read(None, false, &[one(path.clone(), false)]).unwrap();
+        let places: Vec<(String, String)> = lists
+            .rules
+            .rules()
+            .map(|rule| lists.rules.facts(rule.id).unwrap())
+            .map(|facts| (facts.place.to_string(), facts.list.to_string()))
+            .collect();
+        let place = |file: &str, line| (format!("{}:{line}", folder.path().join(file).display()), "mine".to_owned());
+        assert_eq!(places, [place("ads", 2), place("all", 2)]);
+        let revisions: Vec<&str> = lists.rules.lists().iter().map(|list| &*list.revision).collect();
+        assert!(revisions.iter().all(|revision| revision.len() == REVISION_DIGITS) && revisions[0] != revisions[1]);
+        fs::remove_file(folder.path().join("ads")).unwrap();
+        let error = read(None, false, &[one(path, false)]).unwrap_err().to_string();
+        assert!(error.contains("all:1: include:ads: "), "{error}");
+    }
+
+    #[test]
+    fn a_list_answers_only_where_the_operator_lets_it_and_that_is_another_policy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hosts");
+        fs::write(&path, "10.0.0.5 nas.example\n").unwrap();
+        let policy = |answers| {
+            let lists = read(None, false, &[one(path.clone(), answers)]).unwrap();
+            Policy::new(1, lists.rules, Arc::new(Settings::default()), crate::base::model::Wall::UNIX_EPOCH)
+        };
+        let name: crate::base::name::Name = "nas.example".parse().unwrap();
+        let data = |policy: &Policy| {
+            let verdict = policy.decide(&Subject { name: Some(name.as_ref()), ..Subject::default() });
+            policy.answer_data(&verdict).map(|data| data.v4.clone())
+        };
+        let (plain, answering) = (policy(false), policy(true));
+        assert_eq!(data(&plain), None);
+        assert_eq!(data(&answering), Some(vec!["10.0.0.5".parse().unwrap()]));
+        assert_ne!(plain.id(), answering.id());
+    }
+}

@@ -152,11 +152,10 @@ fn no_list(raw: &[u8]) -> Option<&'static str> {
     if raw.len() > LINE_OCTETS_MAX {
         return Some("a line is longer than 4096 octets, so this is no list");
     }
-    if raw.contains(&0) {
-        return Some("a NUL octet: this is a binary file, not a list");
-    }
-    if raw.iter().any(|octet| *octet < b' ' && !matches!(octet, b'\t' | b'\r' | b'\n' | 0x0c)) {
-        return Some("a control character: this is a binary file, not a list");
+    match raw.iter().find(|octet| **octet < b' ' && !matches!(octet, b'\t' | b'\r' | b'\n' | 0x0c)) {
+        None => {}
+        Some(0) => return Some("a NUL octet: this is a binary file, not a list"),
+        Some(_) => return Some("a control character: this is a binary file, not a list"),
     }
     let start = raw.strip_prefix("\u{feff}".as_bytes()).unwrap_or(raw).trim_ascii();
     if start.starts_with(b"<") {
@@ -173,10 +172,8 @@ fn without_comment(line: &str) -> &str {
     if line.starts_with(['#', '!', ';']) {
         return "";
     }
-    match line.find(" #").or_else(|| line.find("\t#")) {
-        Some(at) => line.get(..at).unwrap_or(line).trim_end(),
-        None => line,
-    }
+    let mut signs = line.match_indices('#').filter_map(|(at, _)| line.get(..at));
+    signs.find(|before| before.ends_with([' ', '\t'])).map_or(line, str::trim_end)
 }
 
 #[cfg(test)]
