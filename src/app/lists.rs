@@ -388,7 +388,7 @@ mod tests {
     use crate::policy::{Policy, Settings, Subject};
 
     fn one(path: PathBuf, answers: bool) -> Blocklist {
-        Blocklist { id: "mine".into(), path, format: Format::Auto, answers, stage: Stage::Block }
+        Blocklist { id: "mine".into(), origin: Origin::File(path), format: Format::Auto, answers, stage: Stage::Block }
     }
 
     #[test]
@@ -397,7 +397,7 @@ mod tests {
         let path = folder.path().join("all");
         fs::write(&path, "include:ads\nfull:a.example\n").unwrap();
         fs::write(folder.path().join("ads"), "# c\nads.example @ads\n").unwrap();
-        let lists = read(None, false, &[one(path.clone(), false)]).unwrap();
+        let lists = read(None, false, &[one(path.clone(), false)], &Snapshots::default()).unwrap();
         let places: Vec<(String, String)> = lists
             .rules
             .rules()
@@ -409,7 +409,7 @@ mod tests {
         let revisions: Vec<&str> = lists.rules.lists().iter().map(|list| &*list.revision).collect();
         assert!(revisions.iter().all(|revision| revision.len() == REVISION_DIGITS) && revisions[0] != revisions[1]);
         fs::remove_file(folder.path().join("ads")).unwrap();
-        let error = read(None, false, &[one(path, false)]).unwrap_err().to_string();
+        let error = read(None, false, &[one(path, false)], &Snapshots::default()).unwrap_err().to_string();
         assert!(error.contains("all:1: include:ads: "), "{error}");
     }
 
@@ -419,8 +419,8 @@ mod tests {
         let path = folder.path().join("hosts");
         fs::write(&path, "10.0.0.5 nas.example\n").unwrap();
         let policy = |answers| {
-            let lists = read(None, false, &[one(path.clone(), answers)]).unwrap();
-            Policy::new(1, lists.rules, Arc::new(Settings::default()), crate::base::model::Wall::UNIX_EPOCH)
+            let lists = read(None, false, &[one(path.clone(), answers)], &Snapshots::default()).unwrap();
+            Policy::new(1, lists.rules, Arc::new(Settings::default()), Wall::UNIX_EPOCH)
         };
         let name: crate::base::name::Name = "nas.example".parse().unwrap();
         let data = |policy: &Policy| {

@@ -33,8 +33,21 @@ fn open() -> Upstream {
 }
 
 /// A vendor file of one name.
-const ACME: &str = "version = 1\n[vendor]\nid = \"acme\"\nname = \"Acme\"\n[[source]]\nid = \"own\"\ntitle = \"Own\"\nwhere = \
-                    \"https://acme.example/\"\n[[domain]]\nname = \"log.acme.example\"\nmatch = \"suffix\"\nconfidence = \"high\"\npurpose = \"telemetry\"\nsource = [\"own\"]\n";
+const ACME: &str = r#"version = 1
+[vendor]
+id = "acme"
+name = "Acme"
+[[source]]
+id = "own"
+title = "Own"
+where = "https://acme.example/"
+[[domain]]
+name = "log.acme.example"
+match = "suffix"
+purpose = "telemetry"
+source = ["own"]
+confidence = "high"
+"#;
 
 const PASSED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
 
@@ -298,22 +311,27 @@ fn lists_of_one_repository_change_together_and_vendor_files_are_read() {
 #[test]
 fn lint_shows_every_problem_and_ends_with_2() {
     let home = Home::alone("");
-    let good =
-        home.write("good.txt", "one.example\ntwo.example\nthree.example\nfour.example\nfive.example\nnot a name\n");
+    let names: String = (0..12).map(|at| format!("name{at}.example\n")).collect();
+    let good = home.write("good.txt", &(names + "not a name\n"));
+    let tenth = "one.example\ntwo.example\nthree.example\nfour.example\nfive.example\nnot a name\n";
+    let tenth = home.write("tenth.txt", tenth);
     let bad = home.write("bad.txt", "one.example\ncom\n");
     let empty = home.write("empty.txt", "# nothing\n");
     let program = |files: &[&std::path::Path]| {
         crate::harness::run(Command::new(crate::harness::program()).arg("lint").args(files))
     };
     let said = program(&[&good]).good();
-    assert!(said.contains("good.txt: good: 5 rules, 1 lines left out") && said.contains("good.txt:6: "), "{said}");
-    let ran = program(&[&good, &bad, &empty]);
+    assert!(said.contains("good.txt: good: 12 rules, 1 lines left out") && said.contains("good.txt:13: "), "{said}");
+    let ran = program(&[&good, &bad, &tenth, &empty]);
     assert_eq!(ran.code, Some(2));
-    assert!(
-        ran.out.contains("bad.txt:2: \"com\"") && ran.out.contains("empty.txt: refused by the gate (minimum)"),
-        "{}",
-        ran.out
-    );
+    for part in [
+        "bad.txt:2: \"com\"",
+        "empty.txt: refused by the gate (minimum)",
+        "tenth.txt: refused by the gate (errors)",
+        "tenth.txt:6: ",
+    ] {
+        assert!(ran.out.contains(part), "{part} is missing: {}", ran.out);
+    }
 }
 
 #[test]
@@ -374,4 +392,20 @@ fn revisions_and_files_are_compared_and_tried_on_a_query_log() {
     let stats = home.run(&["blocklist", "stats", "--format", "json"]).json();
     let geo = stats.as_array().unwrap().iter().find(|row| row["list"] == "geo").unwrap();
     assert_eq!((&geo["rules"], &geo["hits"]), (&2.into(), &1.into()));
+}
+
+#[test]
+fn a_list_that_loses_most_of_its_rules_is_refused_but_may_be_gone_back_to() {
+    let Some(mut lab) = lab() else { return };
+    let names = |count: usize| (0..count).map(|at| format!("name{at}.example\n")).collect::<String>();
+    lab.publish("one.example\n");
+    let home = Home::alone(&entry(&lab, &lab.url(), "1d"));
+    sync(&home).good();
+    lab.publish(&names(1_500));
+    sync(&home).good();
+    lab.publish(&names(100));
+    let why = refused(&home);
+    assert!(why.contains("geo: refused by the gate (shrink): it had 1500 rules and has 100"), "{why}");
+    home.run(&["blocklist", "rollback", "geo"]).good();
+    assert!(home.run(&["check", "one.example"]).good().starts_with("one.example: block"));
 }

@@ -39,13 +39,13 @@ fn host(remote: &Remote) -> Option<Target> {
     }
 }
 
-/// Judges the lists of a feed: `new` beside what is in force of it. The warnings, each with its place.
+/// Judges the lists of a feed, where `is_compared` beside what is in force of it. The warnings, each with its place.
 ///
 /// # Errors
 /// The first refusal.
-pub fn judge(config: &Config, feed: &Feed, new: &Lists) -> Result<Vec<String>, String> {
+pub fn judge(config: &Config, feed: &Feed, new: &Lists, is_compared: bool) -> Result<Vec<String>, String> {
     let gate = gate(config);
-    let old = in_force(config, feed);
+    let old = is_compared.then(|| in_force(config, feed)).flatten();
     let mut warnings = Vec::new();
     for id in &feed.lists {
         let before = old.as_ref().map(|old| counts(old, id));

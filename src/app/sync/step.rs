@@ -4,7 +4,7 @@ use super::{Feed, feeds};
 use crate::app::config::Config;
 use crate::app::lists::{self, Lists, Snapshots};
 use crate::app::time::believed;
-use crate::io::sync::source::Snapshot;
+use crate::io::sync::source::{Change, Snapshot};
 use crate::io::sync::{Access, Found, Progress, Update};
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -166,7 +166,7 @@ fn take(feed: &Feed, update: Update, trial: bool, place: &dyn Place) -> Done {
     let mut refused = None;
     let result = place.put_in_force(&mut |config| {
         let update = update.take().ok_or("asked twice")?;
-        let (lists, warned) = rules_with(config, feed, &update.snapshot)?;
+        let (lists, warned) = rules_with(config, feed, (&update.snapshot, update.change))?;
         warnings = warned;
         rules = Some(feed.lists.iter().filter_map(|id| lists.counts.get(id)).sum());
         if trial {
@@ -193,7 +193,11 @@ fn facts(snapshot: &Snapshot) -> Value {
 }
 
 /// The rules of a config with the files of one feed replaced by others, and what the gate warns of.
-fn rules_with(config: &Config, feed: &Feed, snapshot: &Snapshot) -> Result<(Lists, Vec<String>), String> {
+fn rules_with(
+    config: &Config,
+    feed: &Feed,
+    (snapshot, change): (&Snapshot, Change),
+) -> Result<(Lists, Vec<String>), String> {
     let feeds = feeds(config);
     let still = feeds.iter().find(|other| other.id == feed.id && other.place == feed.place);
     let still = still.ok_or_else(|| format!("{} has left the config meanwhile", feed.id))?;
@@ -201,7 +205,9 @@ fn rules_with(config: &Config, feed: &Feed, snapshot: &Snapshot) -> Result<(List
     let mut snapshots = Snapshots::held(others).map_err(|why| why.to_string())?;
     snapshots.insert(still, snapshot.clone());
     let lists = lists::load_with(config, &snapshots).map_err(|why| why.to_string())?;
-    let warnings = super::judge(config, still, &lists)?;
+    // Whoever goes back, or holds a commit, means to lose or gain what lies between.
+    let is_compared = change == Change::Newer;
+    let warnings = super::judge(config, still, &lists, is_compared)?;
     Ok((lists, warnings))
 }
 
