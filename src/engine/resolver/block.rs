@@ -7,13 +7,17 @@
 //! | `nxdomain` | NXDOMAIN, where that is true for everything below the name too (RFC 8020); else NODATA | ← | ← | ← |
 //! | `nodata` | NODATA | ← | ← | ← |
 //! | `refused` | REFUSED | ← | ← | ← |
+//! | `drop` | silence | ← | ← | ← |
+//! | `tcp-only` | TC over UDP; over TCP it passes, and does not come here | ← | ← | ← |
+//!
+//! A list that may answer (`answers = true`) gives addresses of its own in the place of these.
 //!
 //! NXDOMAIN and NODATA carry an SOA, owned by the name asked for, so that they are cached as long as positive answers
 //! (RFC 2308 §3). A client that sent an OPT gets one, with the reason as an extended error (RFC 8914).
 
 use crate::base::model::BlockAnswer;
 use crate::base::wire::dns::{Head, QueryView, Rcode, Reply, rtype};
-use crate::policy::{Policy, Verdict};
+use crate::policy::{AnswerData, Policy, Verdict};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The SOA's server: a name that cannot exist (RFC 6761 §6.4) and says where the answer comes from.
@@ -30,7 +34,8 @@ pub(super) enum Blocked {
     Target,
 }
 
-/// Writes the answer to a blocked query, at most `limit` octets long; `None` where not even the question fits.
+/// Writes the answer to a blocked query, at most `limit` octets long: 0 where the block is silence. `None` where not even the
+/// question fits.
 pub(super) fn answer(
     policy: &Policy,
     verdict: &Verdict,
@@ -39,7 +44,21 @@ pub(super) fn answer(
     limit: usize,
     out: &mut [u8],
 ) -> Option<usize> {
+    if verdict.answer == BlockAnswer::Drop {
+        return Some(0);
+    }
     let mut reply = Reply::new(out, limit, &Head::from(query))?;
+    let reason = policy.ede(verdict).unwrap_or_default();
+    if verdict.answer == BlockAnswer::TcpOnly {
+        reply.truncate();
+        return Some(reply.finish(Rcode::NOERROR, reason));
+    }
+    if let Some(data) = policy.answer_data(verdict).filter(|data| !data.v4.is_empty() || !data.v6.is_empty()) {
+        if given(&mut reply, policy, query, data).is_none() {
+            reply.truncate();
+        }
+        return Some(reply.finish(Rcode::NOERROR, reason));
+    }
     let (v4, v6) = match verdict.answer {
         BlockAnswer::Null => (Some(Ipv4Addr::UNSPECIFIED), Some(Ipv6Addr::UNSPECIFIED)),
         BlockAnswer::Sinkhole => (policy.sinkhole().v4, policy.sinkhole().v6),
@@ -63,7 +82,23 @@ pub(super) fn answer(
     if fits.is_none() {
         reply.truncate();
     }
-    Some(reply.finish(rcode, policy.ede(verdict).unwrap_or_default()))
+    Some(reply.finish(rcode, reason))
+}
+
+/// The addresses that a list gives; NODATA where it gives none of the type.
+fn given(reply: &mut Reply<'_>, policy: &Policy, query: &QueryView<'_>, data: &AnswerData) -> Option<()> {
+    let wants = |rtype| query.qtype() == rtype || query.qtype() == rtype::ANY;
+    let ttl = policy.block_ttl();
+    let mut any = false;
+    for v4 in data.v4.iter().filter(|_| wants(rtype::A)) {
+        reply.answer(rtype::A, ttl, &v4.octets())?;
+        any = true;
+    }
+    for v6 in data.v6.iter().filter(|_| wants(rtype::AAAA)) {
+        reply.answer(rtype::AAAA, ttl, &v6.octets())?;
+        any = true;
+    }
+    if any { Some(()) } else { write(reply, policy, Rcode::NOERROR, (None, None)) }
 }
 
 fn write(

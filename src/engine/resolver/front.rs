@@ -15,7 +15,7 @@ use super::cache::{Cache, CacheKey};
 use super::judge::{self, Asked, Judged};
 use super::stored::StoredAnswer;
 use crate::base::model::limits::{MESSAGE_OCTETS_MAX, UDP_OCTETS_MAX};
-use crate::base::model::{Decision, Now};
+use crate::base::model::{BlockAnswer, Decision, Now};
 use crate::base::wire::dns::{Head, Malformed, QueryView, Rcode, Reply, Unanswered, ede};
 use crate::policy::{Hit, Policy};
 use std::net::IpAddr;
@@ -46,7 +46,7 @@ pub struct Ask<'a> {
 pub enum Outcome {
     /// The first `len` octets of the buffer are the reply.
     Answered {
-        /// Octets of the reply.
+        /// Octets of the reply; 0 where a block is silence.
         len: usize,
         /// The attempt to record, if it was one.
         hit: Option<Hit>,
@@ -108,7 +108,7 @@ pub fn answer(now: Now, policy: &Policy, cache: &Cache, ask: &Ask<'_>, out: &mut
         Ok(query) => query,
         Err(malformed) => return refuse(&malformed, ask, out),
     };
-    let asked = Asked::new(policy, query.name(), query.qtype(), ask.client);
+    let asked = judged(policy, &query, ask);
     if asked.verdict.decision == Decision::Block {
         return blocked(policy, &asked, &query, ask, out);
     }
@@ -132,7 +132,7 @@ pub fn answer_from(now: Now, policy: &Policy, stored: &StoredAnswer, ask: &Ask<'
         Ok(query) => query,
         Err(malformed) => return refuse(&malformed, ask, out),
     };
-    let asked = Asked::new(policy, query.name(), query.qtype(), ask.client);
+    let asked = judged(policy, &query, ask);
     if asked.verdict.decision == Decision::Block {
         return blocked(policy, &asked, &query, ask, out);
     }
@@ -175,6 +175,17 @@ fn refuse(malformed: &Malformed<'_>, ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
         Some(reply) => Outcome::Answered { len: reply.finish(fault.rcode, &[]), hit: None },
         None => Outcome::Drop(DropReason::NoRoom),
     }
+}
+
+/// The question with its verdict. What is blocked over UDP only passes over TCP, and is observed there.
+fn judged<'a>(policy: &Policy, query: &'a QueryView<'_>, ask: &Ask<'_>) -> Asked<'a> {
+    let mut asked = Asked::new(policy, query.name(), query.qtype(), ask.client);
+    let verdict = &mut asked.verdict;
+    if ask.transport == Transport::Tcp && verdict.decision == Decision::Block && verdict.answer == BlockAnswer::TcpOnly
+    {
+        verdict.decision = Decision::Observe;
+    }
+    asked
 }
 
 /// The reply to a question that a rule blocks.

@@ -178,8 +178,10 @@ impl Streams {
         };
         match outcome {
             Outcome::Answered { hit, .. } => {
-                plane.counters.answered.increment();
-                place.send(reply);
+                if !reply.is_empty() {
+                    plane.counters.answered.increment();
+                    place.send(reply);
+                }
                 record(hit);
                 true
             }

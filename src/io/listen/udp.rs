@@ -133,8 +133,10 @@ impl Turn<'_> {
         let ask = Ask { client, transport: Transport::Udp, message: datagram.octets };
         match front::answer(self.now, self.policy, &self.listening.plane.cache, &ask, out) {
             Outcome::Answered { len, hit } => {
-                sender.commit(len, datagram.peer, datagram.local);
-                tally.answered += 1;
+                if len > 0 {
+                    sender.commit(len, datagram.peer, datagram.local);
+                    tally.answered += 1;
+                }
                 if let Some(hit) = hit {
                     recorder.record(self.now, self.policy, client, &hit);
                 }
