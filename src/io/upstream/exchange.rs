@@ -1,8 +1,10 @@
 //! One query and its response. A task each; the driver ends it when nobody waits any more.
 
-use std::io;
+use std::cell::RefCell;
+use std::io::{self, Read as _};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 
@@ -12,6 +14,12 @@ use crate::io::sys::socket;
 
 /// Octets of the longest UDP response that is read; we offer servers less, and one that sends more is cut and unreadable.
 const RECEIVE_OCTETS: usize = 4_096;
+
+thread_local! {
+    /// Where a response is received before its length is known. Thousands of tasks wait at once: each with a buffer of its own
+    /// would hold megabytes.
+    static SCRATCH: RefCell<[u8; RECEIVE_OCTETS]> = const { RefCell::new([0; RECEIVE_OCTETS]) };
+}
 
 /// What a task tells the driver.
 pub(super) enum Event {
@@ -39,14 +47,22 @@ pub(super) async fn exchange(transmit: Transmit, events: mpsc::Sender<Event>) {
 async fn over_udp(transmit: &Transmit, events: &mpsc::Sender<Event>) -> io::Result<()> {
     let socket = UdpSocket::from_std(socket::upstream_udp(transmit.server)?)?;
     socket.send(&transmit.message).await?;
-    let mut buffer = [0; RECEIVE_OCTETS];
     loop {
-        let len = socket.recv(&mut buffer).await?;
-        let message = buffer.get(..len).unwrap_or_default();
-        if events.send(Event::Message(transmit.exchange, message.into())).await.is_err() {
+        // A server's refusal comes as an error of the socket.
+        let ready = Interest::READABLE | Interest::ERROR;
+        let message = socket.async_io(ready, || receive(&socket)).await?;
+        if events.send(Event::Message(transmit.exchange, message)).await.is_err() {
             return Ok(());
         }
     }
+}
+
+/// What has arrived, in memory of its own length.
+fn receive(socket: &UdpSocket) -> io::Result<Box<[u8]>> {
+    SCRATCH.with_borrow_mut(|buffer| {
+        let len = (&*SockRef::from(socket)).read(buffer)?;
+        Ok(buffer.get(..len).unwrap_or_default().into())
+    })
 }
 
 /// One connection per query; the first message is the response or there is none.
