@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RData;
-use interdict::engine::resolver::core::{Bounds, CoreSettings, Counters};
-use interdict::engine::resolver::{AnswerLimits, Cache};
+use interdict::engine::resolver::Cache;
+use interdict::engine::resolver::core::{CoreSettings, Counters};
 use interdict::io::listen::{Acl, CONNECTIONS_MAX, Listening, PIPELINE_MAX, serve_tcp, spawn_udp};
 use interdict::io::sys::plane::{MISS_QUEUE_MAX, Plane};
 use interdict::io::sys::socket;
@@ -78,7 +78,7 @@ impl Daemon {
         let listening = Listening { plane: Arc::clone(&plane), acl: Arc::new(acl), misses, stop: stop.clone() };
         let opened = socket::listen(listen.parse().unwrap(), 2).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let settings = CoreSettings { servers, bounds: Bounds::default(), answers: AnswerLimits::default() };
+        let settings = CoreSettings::new(servers);
         let driver = runtime.spawn(interdict::io::upstream::run(settings, plane, missed, stop.clone()));
         let streams = serve_tcp(opened.tcp, CONNECTIONS_MAX, listening.clone());
         let streams = runtime.spawn(async move { streams.await.unwrap() });
@@ -251,7 +251,7 @@ fn five_hundred_identical_questions_are_one_upstream_query() {
         assert_eq!(answer.queries[0].name().to_string(), "Example.ORG.", "the case is echoed as asked");
     }
     assert_eq!(up.asked().len(), 1);
-    assert_eq!(up.count("example.org"), 1, "upstream is asked in lower case");
+    assert_eq!(up.count("example.org"), 1, "upstream is asked once");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use super::StartError;
 use super::activate::Activator;
 use crate::app::config::Config;
+use crate::engine::resolver::Cache;
 use crate::engine::resolver::core::{Bounds, CoreSettings, Counters};
-use crate::engine::resolver::{AnswerLimits, Cache};
 use crate::io::listen::{Acl, CONNECTIONS_MAX, Listening, serve_tcp, spawn_udp};
 use crate::io::store::{Sender, StoreMessage};
 use crate::io::sys::limits::raise_open_files;
@@ -64,7 +64,7 @@ pub(super) fn start(
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let (misses, missed) = mpsc::channel(MISS_QUEUE_MAX);
     let open_files = open_files();
-    let settings = CoreSettings { servers, bounds: bounds(open_files), answers: AnswerLimits::default() };
+    let settings = CoreSettings { bounds: bounds(open_files), ..CoreSettings::new(servers) };
     let streams_max = CONNECTIONS_MAX.min(open_files / 4 / opened.len().max(1));
     tasks.spawn_on(upstream::run(settings, Arc::clone(&plane), missed, stop.clone()), runtime.handle());
     let acl = Arc::new(activator.with_config(|config| Acl::new(config.allow.iter().copied())));

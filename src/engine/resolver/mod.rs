@@ -10,8 +10,10 @@
 mod block;
 pub mod cache;
 pub mod core;
+mod error;
 pub mod front;
 mod judge;
+mod shard;
 pub mod stored;
 
 pub use cache::{Cache, CacheKey};
