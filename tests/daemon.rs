@@ -20,6 +20,8 @@ mod commands;
 mod dates;
 #[path = "daemon/errors.rs"]
 mod errors;
+#[path = "daemon/gate.rs"]
+mod gate;
 #[path = "daemon/lists.rs"]
 mod lists;
 #[path = "daemon/naive.rs"]

@@ -3,11 +3,11 @@
 use super::args::{CheckArgs, CheckFormat};
 use super::table::printable;
 use super::{Failure, Out};
-use crate::app::config::{Blocklist, Config, Origin, parse_moment};
+use crate::app::config::{Blocklist, Config, parse_moment};
 use crate::app::lists::{self, Commit, Snapshots};
 use crate::app::sync::{Feed, feeds};
 use crate::app::time::believed;
-use crate::base::model::{Decision, RuleFacts, Stage, Wall};
+use crate::base::model::{Decision, RuleFacts, Wall};
 use crate::base::name::Name;
 use crate::policy::list::Format;
 use crate::policy::{Explanation, Policy, Subject};
@@ -117,7 +117,7 @@ fn named_list(text: &str, place: usize) -> Result<Blocklist, Failure> {
         _ => (text, Format::Auto),
     };
     let id = PathBuf::from(path).file_stem().map_or_else(|| format!("list-{place}"), |stem| stem.display().to_string());
-    Ok(Blocklist { id, origin: Origin::File(path.into()), format, answers: false, stage: Stage::Block })
+    Ok(Blocklist::of_file(id, path, format))
 }
 
 fn words(text: &str, explanation: &Explanation, commits: &[Commit]) -> String {
