@@ -26,6 +26,8 @@ mod gate;
 mod lists;
 #[path = "daemon/naive.rs"]
 mod naive;
+#[path = "daemon/remotes.rs"]
+mod remotes;
 #[path = "daemon/start.rs"]
 mod start;
 #[path = "daemon/targets.rs"]
