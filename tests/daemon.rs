@@ -18,6 +18,8 @@ mod answers;
 mod commands;
 #[path = "daemon/dates.rs"]
 mod dates;
+#[path = "daemon/enforced.rs"]
+mod enforced;
 #[path = "daemon/errors.rs"]
 mod errors;
 #[path = "daemon/gate.rs"]

@@ -102,6 +102,15 @@ pub struct Lists {
 }
 
 impl Lists {
+    /// The revision of every list and vendor file, and the commit of every list from git.
+    #[must_use]
+    pub fn revisions(&self) -> BTreeMap<&str, &str> {
+        let read = self.rules.lists().iter().map(|list| (&*list.id, &*list.revision));
+        // Its files may be vendor files, which have ids of their own.
+        let commits = self.commits.iter().map(|commit| (commit.list.as_str(), commit.id.short()));
+        read.chain(commits).collect()
+    }
+
     /// Whether a file that was read, a vendor file too, is one of a list of the operator's.
     #[must_use]
     pub fn is_of(&self, id: &str, list: &List) -> bool {

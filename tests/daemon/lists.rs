@@ -264,6 +264,10 @@ fn killed_at_any_moment_of_a_sync_it_has_the_old_list_or_the_new_one() {
         let mut asked =
             command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
         sleep(whole.mul_f64(1.4 * kill as f64 / kills as f64));
+        if kill + 1 == kills {
+            // The last one comes when all is done.
+            asked.wait().unwrap();
+        }
         // SIGKILL.
         drop(daemon);
         asked.wait().unwrap();

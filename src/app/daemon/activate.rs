@@ -85,7 +85,7 @@ impl Activator {
             state: Mutex::new(state),
             reloading: Mutex::new(()),
         };
-        made.record(&policy);
+        made.record(&made.state(), &policy);
         made.mind_clock(&at);
         made
     }
@@ -168,8 +168,6 @@ impl Activator {
         state.lists = lists;
         state.alarms.remove(&Alarm::Reload);
         let policy = self.put_in_force(&mut state);
-        drop(state);
-        self.record(&policy);
         Ok(Reloaded { epoch: policy.epoch(), rules, after_restart, warnings })
     }
 
@@ -198,9 +196,7 @@ impl Activator {
         let mut warnings = std::mem::take(&mut state.lists.warnings);
         warnings.append(&mut lists.warnings);
         state.lists = Lists { warnings, ..lists };
-        let policy = self.put_in_force(&mut state);
-        drop(state);
-        self.record(&policy);
+        self.put_in_force(&mut state);
         Ok(())
     }
 
@@ -229,11 +225,8 @@ impl Activator {
             let until = now.checked_add(span).map_err(|_| "that pause would end after the end of time".to_owned())?;
             state.pause = Some(Pause { since: now, until, reason: reason.to_owned() });
         }
-        let policy = self.put_in_force(&mut state);
-        let pause = state.pause.clone();
-        drop(state);
-        self.record(&policy);
-        Ok(pause)
+        self.put_in_force(&mut state);
+        Ok(state.pause.clone())
     }
 
     /// Looks at dates: restages when a stage changes, ends a pause, frees what no worker reads any more.
@@ -251,7 +244,6 @@ impl Activator {
             let policy = self.put_in_force(&mut state);
             drop(state);
             tracing::info!(epoch = policy.epoch(), "stages changed");
-            self.record(&policy);
         }
     }
 
@@ -262,6 +254,7 @@ impl Activator {
         let settings = Settings { enforce: state.pause.is_none(), ..state.config.settings.clone() };
         let policy = Arc::new(Policy::new(state.epoch, Arc::clone(&state.lists.rules), Arc::new(settings), at));
         state.retired.push(self.policy.swap(Arc::clone(&policy)));
+        self.record(state, &policy);
         policy
     }
 
@@ -272,15 +265,13 @@ impl Activator {
         self.ledger.send_note(Note::Gap(gap));
     }
 
-    /// Tells the ledger which policy is in force from now on.
-    fn record(&self, policy: &Policy) {
-        let revisions: BTreeMap<&str, &str> =
-            policy.rules().lists().iter().map(|list| (&*list.id, &*list.revision)).collect();
+    /// Tells the ledger which policy is in force from now on, with all that it takes to make it again.
+    fn record(&self, state: &State, policy: &Policy) {
         self.ledger.send_note(Note::Activation(Activation {
             policy: policy.id(),
             at: policy.at(),
-            settings: format!("{:?}", policy.settings()),
-            revisions: serde_json::to_string(&revisions).unwrap_or_default(),
+            settings: toml::to_string(&state.config.file).unwrap_or_default(),
+            revisions: serde_json::to_string(&state.lists.revisions()).unwrap_or_default(),
         }));
     }
 
