@@ -10,9 +10,9 @@ use std::time::Duration;
 
 /// Now, with a breath on both sides, so that nothing that is recorded falls on the moment.
 fn moment() -> String {
-    sleep(Duration::from_millis(1_100));
+    sleep(Duration::from_millis(300));
     let now = crate::harness::run(Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%S.%3NZ"])).good();
-    sleep(Duration::from_millis(1_100));
+    sleep(Duration::from_millis(300));
     now.trim().to_owned()
 }
 

@@ -125,19 +125,11 @@ impl Harm {
                 "lists/a.txt is a symbolic link, not a file; it is not followed".into()
             }
             Self::Submodule => {
-                lab.git(&["rm", "--quiet", "lists/a.txt"]);
-                lab.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{first},lists/a.txt")]);
-                let tree = lab.git(&["write-tree"]);
-                commit_tree(lab, &tree);
+                submodule(lab, first);
                 "lists/a.txt is a submodule, not a file; it is not followed".into()
             }
             Self::PathThatLeadsOut => {
-                let blob = lab.git_with(&["hash-object", "-w", "--stdin"], b"three.example\n");
-                let digit = |at| u8::from_str_radix(&blob[at..at + 2], 16).unwrap();
-                let octets: Vec<u8> = (0..40).step_by(2).map(digit).collect();
-                let raw = [b"100644 ../../x\0", &octets[..]].concat();
-                let tree = lab.git_with(&["hash-object", "-t", "tree", "-w", "--stdin", "--literally"], &raw);
-                commit_tree(lab, &tree);
+                path_that_leads_out(lab);
                 "the fetch failed: ".into()
             }
             Self::CommandInModules => {
@@ -147,6 +139,22 @@ impl Harm {
             }
         }
     }
+}
+
+fn submodule(lab: &Lab, commit: &str) {
+    lab.git(&["rm", "--quiet", "lists/a.txt"]);
+    lab.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},lists/a.txt")]);
+    let tree = lab.git(&["write-tree"]);
+    commit_tree(lab, &tree);
+}
+
+fn path_that_leads_out(lab: &Lab) {
+    let blob = lab.git_with(&["hash-object", "-w", "--stdin"], b"three.example\n");
+    let digit = |at| u8::from_str_radix(&blob[at..at + 2], 16).unwrap();
+    let octets: Vec<u8> = (0..40).step_by(2).map(digit).collect();
+    let raw = [b"100644 ../../x\0", &octets[..]].concat();
+    let tree = lab.git_with(&["hash-object", "-t", "tree", "-w", "--stdin", "--literally"], &raw);
+    commit_tree(lab, &tree);
 }
 
 /// A signed commit of a tree that no work tree could have.
