@@ -7,7 +7,7 @@ use crate::io::sync::source::{ListFile, Snapshot};
 use crate::io::sync::{CommitId, Refused};
 use crate::policy::list::Format;
 use crate::policy::list::{ListError, Refusal, Report, bundled, did_you_mean, vendor};
-use crate::policy::{Included, List, Reading, RuleSet, RuleSetBuilder, TooMany};
+use crate::policy::{Include, Included, List, Reading, RuleSet, RuleSetBuilder, TooMany};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -71,13 +71,21 @@ pub enum ListsError {
         /// Why.
         why: Box<Refused>,
     },
+    /// The files of a commit cannot be used.
+    #[error("list {id}: {why}")]
+    Commit {
+        /// The list.
+        id: String,
+        /// Why.
+        why: Box<Self>,
+    },
     /// A bound was passed.
     #[error("the lists together: {0}")]
     TooMany(#[from] TooMany),
 }
 
 /// What was read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lists {
     /// The rules.
     pub rules: Arc<RuleSet>,
@@ -87,9 +95,22 @@ pub struct Lists {
     pub counts: BTreeMap<String, usize>,
     /// What lists from git were read from.
     pub commits: Vec<Commit>,
+    /// Feeds whose last good commit cannot be used, each with a sentence: their lists have no rules.
+    pub left_out: Vec<(String, String)>,
+    /// What the gate let in although somebody should look at it, by list.
+    pub warnings: BTreeMap<String, Vec<String>>,
 }
 
 impl Lists {
+    /// The revision of every list and vendor file, and the commit of every list from git.
+    #[must_use]
+    pub fn revisions(&self) -> BTreeMap<&str, &str> {
+        let read = self.rules.lists().iter().map(|list| (&*list.id, &*list.revision));
+        // Its files may be vendor files, which have ids of their own.
+        let commits = self.commits.iter().map(|commit| (commit.list.as_str(), commit.id.short()));
+        read.chain(commits).collect()
+    }
+
     /// Whether a file that was read, a vendor file too, is one of a list of the operator's.
     #[must_use]
     pub fn is_of(&self, id: &str, list: &List) -> bool {
@@ -130,24 +151,16 @@ impl Snapshots {
         Ok(held)
     }
 
-    /// The same, but a feed that cannot be used has no files, and a sentence says why.
-    pub fn held_or_none<'f>(feeds: impl IntoIterator<Item = &'f Feed>) -> (Self, Vec<(String, String)>) {
-        let (mut held, mut sentences) = (Self::default(), Vec::new());
-        for feed in feeds {
-            match feed.source.good() {
-                Ok(good) => good.into_iter().for_each(|snapshot| held.insert(feed, snapshot)),
-                Err(why) => sentences.push((feed.id.clone(), kept(feed, why).to_string())),
-            }
-        }
-        (held, sentences)
-    }
-
     /// Puts a commit in the place of what a feed had.
     pub fn insert(&mut self, feed: &Feed, snapshot: Snapshot) {
         let snapshot = Arc::new(snapshot);
         for id in &feed.lists {
             self.0.insert(id.clone(), Arc::clone(&snapshot));
         }
+    }
+
+    fn remove(&mut self, feed: &Feed) {
+        self.0.retain(|id, _| !feed.has(id));
     }
 }
 
@@ -161,6 +174,44 @@ fn kept(feed: &Feed, why: Refused) -> ListsError {
 /// The first list that cannot be used; nothing takes effect then.
 pub fn load(config: &Config) -> Result<Lists, ListsError> {
     load_with(config, &Snapshots::held(&feeds(config))?)
+}
+
+/// The same with the files of one feed replaced by others, and without the feeds that `may_lack` names where what is kept of them
+/// cannot be used: a list that this version of the program refuses, or a damaged disk, does not take the others along.
+///
+/// # Errors
+/// The first list that cannot be used.
+pub fn load_lacking(
+    config: &Config,
+    replaced: Option<(&Feed, &Snapshot)>,
+    may_lack: &dyn Fn(&str) -> bool,
+) -> Result<Lists, ListsError> {
+    let feeds = feeds(config);
+    let may_lack = |feed: &Feed| replaced.is_none_or(|(replaced, _)| replaced.id != feed.id) && may_lack(&feed.id);
+    let (mut snapshots, mut left_out) = (Snapshots::default(), Vec::new());
+    for feed in &feeds {
+        match replaced.filter(|(replaced, _)| replaced.id == feed.id) {
+            Some((_, snapshot)) => snapshots.insert(feed, snapshot.clone()),
+            None => match feed.source.good() {
+                Ok(good) => good.into_iter().for_each(|snapshot| snapshots.insert(feed, snapshot)),
+                Err(why) if may_lack(feed) => left_out.push((feed.id.clone(), kept(feed, why).to_string())),
+                Err(why) => return Err(kept(feed, why)),
+            },
+        }
+    }
+    loop {
+        let error = match load_with(config, &snapshots) {
+            Ok(lists) => return Ok(Lists { left_out, ..lists }),
+            Err(error) => error,
+        };
+        let ListsError::Commit { id, .. } = &error else { return Err(error) };
+        let Some(feed) = feeds.iter().find(|feed| feed.has(id)).filter(|feed| may_lack(feed)) else {
+            return Err(error);
+        };
+        // With its files gone, the next turn fails at another feed or at none.
+        snapshots.remove(feed);
+        left_out.push((feed.id.clone(), error.to_string()));
+    }
 }
 
 /// The same with these files of lists from git.
@@ -200,17 +251,29 @@ pub fn read(
     for list in lists {
         match &list.origin {
             Origin::File(path) => {
-                let report = add(&mut gathered.builder, list, path)?;
+                let report = add(&mut gathered.builder, list, path, false)?;
                 gathered.done(list, list.id.clone(), report);
             }
             Origin::Git(git) => match snapshots.0.get(&list.id) {
-                Some(snapshot) => gathered.git(list, git, snapshot)?,
+                Some(snapshot) => gathered
+                    .git(list, git, snapshot)
+                    .map_err(|why| ListsError::Commit { id: list.id.clone(), why: Box::new(why) })?,
                 None => gathered.counts.extend([(list.id.clone(), 0)]),
             },
         }
     }
-    let Gathered { builder, reports, counts, commits, .. } = gathered;
-    Ok(Lists { rules: Arc::new(builder.finish()), reports, counts, commits })
+    Ok(gathered.finish())
+}
+
+/// Reads one file alone, and keeps every line that is left out.
+///
+/// # Errors
+/// It cannot be used.
+pub fn read_whole(list: &Blocklist, path: &Path) -> Result<Lists, ListsError> {
+    let mut gathered = Gathered::default();
+    let report = add(&mut gathered.builder, list, path, true)?;
+    gathered.done(list, list.id.clone(), report);
+    Ok(gathered.finish())
 }
 
 /// Lists while they are read.
@@ -271,9 +334,16 @@ impl Gathered {
             let text = Box::new(io::Cursor::new(found.octets.clone()));
             Ok(Included { file: path, revision: revision.to_owned(), text })
         };
-        let reading = Reading { format: Some(format), answers: list.answers, include: Some(&mut include) };
+        let include = Some(&mut include as &mut Include<'_>);
+        let reading = Reading { format: Some(format), answers: list.answers, include, keeps_all: false };
         let (_, report) = self.builder.add_blocklist(provenance, reading, &mut file.octets.as_slice())?;
         Ok(report)
+    }
+
+    fn finish(self) -> Lists {
+        let Self { builder, reports, counts, commits, .. } = self;
+        let rules = Arc::new(builder.finish());
+        Lists { rules, reports, counts, commits, left_out: Vec::new(), warnings: BTreeMap::new() }
     }
 
     fn done(&mut self, list: &Blocklist, label: String, report: Report) {
@@ -322,7 +392,7 @@ fn vendor_texts(folder: Option<&Path>) -> Result<Vec<(String, String)>, ListsErr
 }
 
 /// Streams one list into the builder.
-fn add(builder: &mut RuleSetBuilder, list: &Blocklist, path: &Path) -> Result<Report, ListsError> {
+fn add(builder: &mut RuleSetBuilder, list: &Blocklist, path: &Path, keeps_all: bool) -> Result<Report, ListsError> {
     let unreadable = |error| ListsError::Unreadable { path: path.to_owned(), error };
     let file = File::open(path).map_err(unreadable)?;
     let meta = file.metadata().map_err(unreadable)?;
@@ -339,7 +409,8 @@ fn add(builder: &mut RuleSetBuilder, list: &Blocklist, path: &Path) -> Result<Re
         expires: None,
     };
     let mut include = |name: &str| included(path.parent().unwrap_or_else(|| Path::new("")), name);
-    let reading = Reading { format: Some(list.format), answers: list.answers, include: Some(&mut include) };
+    let include = Some(&mut include as &mut Include<'_>);
+    let reading = Reading { format: Some(list.format), answers: list.answers, include, keeps_all };
     let (id, report) = builder.add_blocklist(provenance, reading, &mut from)?;
     builder.set_revision(id, &revision(from.into_inner().hash.finalize().as_ref()));
     Ok(report)
@@ -383,12 +454,11 @@ fn revision(hash: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::model::Stage;
     use crate::policy::list::Format;
     use crate::policy::{Policy, Settings, Subject};
 
     fn one(path: PathBuf, answers: bool) -> Blocklist {
-        Blocklist { id: "mine".into(), origin: Origin::File(path), format: Format::Auto, answers, stage: Stage::Block }
+        Blocklist { answers, ..Blocklist::of_file("mine", path, Format::Auto) }
     }
 
     #[test]

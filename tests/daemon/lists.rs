@@ -249,23 +249,37 @@ fn killed_at_any_moment_of_a_sync_it_has_the_old_list_or_the_new_one() {
     lab.publish("one.example\n");
     let home = home(&lab, &upstream);
     sync(&home).good();
-    for kill in 0..8 {
+    lab.publish("two.example\n");
+    let start = Instant::now();
+    sync(&home).good();
+    let whole = start.elapsed();
+    let kills = tier::count(8, 64, 400);
+    let (mut old, mut new) = (0, 0);
+    for kill in 0..kills {
         let daemon = home.start();
         // One of the two is in the old list, the other in the new one; the file's length keeps the parts apart.
-        let names = if kill % 2 == 0 { ["one.example", "two.example"] } else { ["two.example", "one.example"] };
+        let names = if kill % 2 == 0 { ["two.example", "one.example"] } else { ["one.example", "two.example"] };
         lab.publish(&format!("{}\n{}", names[1], "filler.example\n".repeat(kill)));
         let mut command = home.command(&["sync"]);
         let mut asked =
             command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
-        sleep(Duration::from_millis(35 * kill as u64));
+        sleep(whole.mul_f64(1.4 * kill as f64 / kills as f64));
+        if kill + 1 == kills {
+            // The last one comes when all is done.
+            asked.wait().unwrap();
+        }
+        // SIGKILL.
         drop(daemon);
         asked.wait().unwrap();
         let daemon = home.start();
-        let [old, new] = names.map(|name| is_blocked(&daemon, name));
-        assert!(old != new, "kill {kill}: old {old}, new {new}");
+        let [was, is] = names.map(|name| is_blocked(&daemon, name));
+        assert!(was != is, "kill {kill}: old {was}, new {is}");
+        (old, new) = if is { (old, new + 1) } else { (old + 1, new) };
         drop(daemon);
         sync(&home).good();
     }
+    println!("killed {kills} times within {:?} of a sync: {old} old, {new} new, never neither", whole.mul_f64(1.4));
+    assert!(old > 0 && new > 0, "the kills were all too early, or all too late: {old} old, {new} new");
 }
 
 #[test]

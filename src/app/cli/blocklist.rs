@@ -5,8 +5,8 @@ use super::sync::wished;
 use super::table::{Table, printable};
 use super::vendors::print;
 use super::{Failure, Out, compare};
-use crate::app::config::{Config, Origin};
-use crate::app::lists::{self, Lists, Snapshots};
+use crate::app::config::{Blocklist, Config, Origin};
+use crate::app::lists::{self, Lists};
 use crate::app::sync::{Feed, Wish, feeds};
 use crate::app::time::believed;
 use crate::io::control::{Command, ask};
@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 /// Seconds.
 const DAY_S: i64 = 86_400;
 const HOUR_S: i64 = 3_600;
+/// Lines left out that are shown of each file.
+const LEFT_OUT_SHOWN: usize = 5;
 
 pub(super) fn run(command: &BlocklistCommand, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let (list, wish) = match command {
@@ -34,8 +36,7 @@ pub(super) fn run(command: &BlocklistCommand, config: &Config, out: &mut Out) ->
 
 fn status(format: TableFormat, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let feeds = feeds(config);
-    let (snapshots, unusable) = Snapshots::held_or_none(&feeds);
-    let lists = lists::load_with(config, &snapshots)?;
+    let lists = lists::load_lacking(config, None, &|_| true)?;
     // What a daemon was refused last is known to it alone.
     let running = ask(&config.store, Command::Status).ok();
     let mut table = Table::new(&["list", "from", "revision", "date", "age", "signer", "rules", "left out", "state"]);
@@ -63,12 +64,33 @@ fn status(format: TableFormat, config: &Config, out: &mut Out) -> Result<u8, Fai
     print(&table, &rows, format, out)?;
     if format == TableFormat::Table {
         let now = believed(None).at;
-        notes.extend(unusable.into_iter().map(|(_, why)| why));
+        notes.extend(lists.left_out.iter().map(|(_, why)| format!("{why}; it has no rules")));
         notes.extend(feeds.iter().filter_map(|feed| feed.warning(now)));
         notes.iter().try_for_each(|note| out.line(&printable(note)))?;
         contents(&rows, out)?;
+        config.blocklists.iter().try_for_each(|list| lines_left_out(&lists, list, out))?;
     }
     Ok(0)
+}
+
+/// The first lines of a list that were left out, with their places.
+fn lines_left_out(lists: &Lists, list: &Blocklist, out: &mut Out) -> Result<(), Failure> {
+    let mut shown = 0;
+    for (label, report) in lists.reports.iter().filter(|(label, _)| label.split(' ').next() == Some(&list.id)) {
+        let file = match (&list.origin, label.split_once(' ')) {
+            (Origin::File(path), _) => path.display().to_string(),
+            (Origin::Git(_), path) => path.map_or(label.as_str(), |(_, path)| path).to_owned(),
+        };
+        for line in report.left_out().into_iter().take(LEFT_OUT_SHOWN) {
+            out.line(&printable(&format!("{}: left out: {file}:{}: {}", list.id, line.line, line.why)))?;
+            shown += 1;
+        }
+    }
+    let more = left_out(lists, &list.id).saturating_sub(shown);
+    if more > 0 {
+        out.line(&format!("{}: left out: and {more} more; `interdict lint` shows all of a file", list.id))?;
+    }
+    Ok(())
 }
 
 /// Rules by vendor and purpose, a line a list.

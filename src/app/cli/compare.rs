@@ -10,7 +10,7 @@ use crate::app::config::{Blocklist, Config, Origin};
 use crate::app::lists::{self, Lists};
 use crate::app::sync::feeds;
 use crate::app::time::believed;
-use crate::base::model::{Decision, Stage};
+use crate::base::model::Decision;
 use crate::base::name::Name;
 use crate::io::store::{Filter, Ledger, StoreError};
 use crate::policy::list::Format;
@@ -67,9 +67,7 @@ pub(super) fn diff(a: &str, b: &str, config: &Config, out: &mut Out) -> Result<u
 fn side(text: &str, config: &Config) -> Result<BTreeMap<String, Said>, Failure> {
     let path = Path::new(text);
     let lists = if path.exists() {
-        let origin = Origin::File(path.to_owned());
-        let list =
-            Blocklist { id: "list".to_owned(), origin, format: Format::Auto, answers: false, stage: Stage::Block };
+        let list = Blocklist::of_file("list", path, Format::Auto);
         lists::read(None, false, &[list], &lists::Snapshots::default())?
     } else {
         let from_git = config.blocklists.iter().filter(|list| matches!(list.origin, Origin::Git(_)));

@@ -13,6 +13,7 @@ mod check;
 mod compare;
 mod config;
 mod control;
+mod enforced;
 mod export;
 mod lint;
 mod report;

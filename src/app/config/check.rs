@@ -6,6 +6,7 @@ use super::load::line_of;
 use super::{ConfigError, Source};
 use crate::base::model::{BlockAnswer, PurposeSelector, Wall};
 use crate::base::name::Name;
+use crate::policy::gate::Target;
 use crate::policy::{BlockSettings, Exception, Scope, Settings, Sinkhole, StageSetting};
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
@@ -44,6 +45,8 @@ pub struct Config {
     pub vendors: Option<PathBuf>,
     /// Further lists, in order.
     pub blocklists: Vec<Blocklist>,
+    /// Our own names and networks, which no list may take.
+    pub own: Vec<Target>,
     /// The folder of ledger and control socket.
     pub store: PathBuf,
     /// Days that the ledger keeps a row.
@@ -97,7 +100,13 @@ impl Problems<'_> {
         all.iter().filter_map(|at| self.parse(at, key, form)).collect()
     }
 
-    fn bound<T: PartialOrd + Copy + std::fmt::Display>(&mut self, at: &Spanned<T>, key: &str, least: T, most: T) -> T {
+    pub(super) fn bound<T: PartialOrd + Copy + std::fmt::Display>(
+        &mut self,
+        at: &Spanned<T>,
+        key: &str,
+        least: T,
+        most: T,
+    ) -> T {
         let value = *at.get_ref();
         if value < least || value > most {
             self.push(at, &format!("{key} = {value} is out of bounds; it must be {least} to {most}"));
@@ -127,6 +136,7 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
         stage_lines: file.policy.stages.keys().map(|key| line_of(text, key.span().start)).collect(),
         vendors: file.policy.vendors.as_ref().map(|path| base.join(path.get_ref())),
         blocklists: blocklist::all(p, &file.blocklist, base),
+        own: blocklist::targets(p, &file.policy.own, "own"),
         store: base.join(&file.store.path),
         keep_days: p.bound(&file.ledger.keep_days, "keep_days", 1, 36_500),
         log_level: one_of(p, &file.log.level, "level", &["error", "warn", "info", "debug", "trace"]),

@@ -16,7 +16,7 @@ pub mod file;
 mod load;
 mod template;
 
-pub use blocklist::{Blocklist, GitList, Origin};
+pub use blocklist::{Blocklist, GitList, ListGate, Origin};
 pub use check::{Config, Upstreams, parse_moment};
 pub use file::{File, VERSION};
 pub use load::{ConfigError, DEFAULT_PATH, Source, load, parse, running_store};

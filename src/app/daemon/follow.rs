@@ -2,9 +2,7 @@
 //! for a remote.
 
 use super::activate::{Activator, Alarm};
-use crate::app::config::Config;
-use crate::app::lists::Lists;
-use crate::app::sync::{Came, Done, Feed, Place, Wish, feeds, find, step};
+use crate::app::sync::{Build, Came, Done, Feed, Place, Wish, feeds, find, step};
 use crate::app::time::believed;
 use crate::base::model::Wall;
 use crate::io::sync::Progress;
@@ -160,7 +158,7 @@ impl Follower {
 }
 
 impl Place for Follower {
-    fn put_in_force(&self, build: &mut dyn FnMut(&Config) -> Result<Lists, String>) -> Result<(), String> {
+    fn put_in_force(&self, build: &mut Build<'_>) -> Result<(), String> {
         self.activator.replace(build)
     }
 

@@ -6,6 +6,7 @@ use crate::base::model::{Stage, Wall};
 use crate::engine::resolver::core::Counters;
 use crate::io::store::StoreCounters;
 use crate::policy::Policy;
+use crate::policy::list::Report;
 use jiff::ToSpan as _;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -102,7 +103,21 @@ fn warnings(activator: &Activator, policy: &Policy) -> Vec<String> {
     let expiring = expiring.into_keys().map(|(vendor, when)| {
         format!("address ranges of {vendor} fall to observe on {when}: their evidence is then a year old")
     });
-    let reports = activator.reports().into_iter().filter(|(_, report)| report.bad > 0);
-    let reports = reports.map(|(id, report)| format!("list {id}: {} lines were left out as unreadable", report.bad));
-    expiring.chain(reports).collect()
+    let reports = activator.reports();
+    let reports = reports.iter().filter_map(|(label, report)| left_out(label, report));
+    expiring.chain(reports).chain(activator.gate_warnings()).collect()
+}
+
+/// What was left out of a file, with the first line of it.
+fn left_out(label: &str, report: &Report) -> Option<String> {
+    let counted = [(report.bad, "unreadable"), (report.ignored, "not judged here")];
+    let counted: Vec<String> =
+        counted.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let first = report.shown.iter().chain(&report.ignored_shown).min_by_key(|line| line.line)?;
+    Some(format!(
+        "list {label}: lines left out: {}; the first is line {}: {}; `interdict blocklist status` shows more",
+        counted.join(", "),
+        first.line,
+        first.why
+    ))
 }
