@@ -22,7 +22,7 @@ use interdict::io::sys::socket;
 use interdict::policy::list::{bundled, vendor};
 use interdict::policy::{Policy, RuleSet, RuleSetBuilder, Settings};
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use upstream::{Act, Upstream, wire};
 
@@ -78,8 +78,9 @@ impl Daemon {
         let listening = Listening { plane: Arc::clone(&plane), acl: Arc::new(acl), misses, stop: stop.clone() };
         let opened = socket::listen(listen.parse().unwrap(), 2).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let settings = CoreSettings::new(servers);
-        let driver = runtime.spawn(interdict::io::upstream::run(settings, plane, missed, stop.clone()));
+        let settings = CoreSettings::new(servers.clone());
+        let (_, servers) = watch::channel(servers);
+        let driver = runtime.spawn(interdict::io::upstream::run(settings, plane, missed, servers, stop.clone()));
         let streams = serve_tcp(opened.tcp, CONNECTIONS_MAX, listening.clone());
         let streams = runtime.spawn(async move { streams.await.unwrap() });
         let workers = opened

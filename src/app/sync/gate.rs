@@ -2,7 +2,7 @@
 
 use super::{Feed, feeds};
 use crate::app::config::{Blocklist, Config, Origin};
-use crate::app::daemon::upstreams;
+use crate::app::daemon::asked;
 use crate::app::lists::{self, Lists, Snapshots};
 use crate::base::name::Name;
 use crate::io::sync::Remote;
@@ -19,7 +19,7 @@ pub fn gate(config: &Config) -> Gate {
     for net in &config.allow {
         gate.must_not_take(Check::Own, Target::Net(*net));
     }
-    for server in upstreams(config).0 {
+    for server in asked(config) {
         gate.must_not_take(Check::Upstream, Target::Net(IpNet::from(server.ip())));
     }
     for list in &config.blocklists {

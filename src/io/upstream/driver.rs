@@ -1,11 +1,12 @@
 //! The task that owns the state machine: it moves misses, bytes and time in, queries and replies out.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -29,12 +30,13 @@ const INPUTS_MAX: usize = 64;
 /// When nothing is in flight: how long the timer sleeps.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-/// Resolves misses until `stop` is cancelled, then for [`DRAIN_TIME`] at most what is in flight. Everybody who asked gets a
+/// Resolves misses, by the default servers that `servers` has at the time, until `stop` is cancelled, then for [`DRAIN_TIME`] at most what is in flight. Everybody who asked gets a
 /// reply, if only that there is none.
 pub async fn run(
     settings: CoreSettings,
     plane: Arc<Plane>,
     mut misses: mpsc::Receiver<Missed>,
+    mut servers: watch::Receiver<Vec<SocketAddr>>,
     stop: CancellationToken,
 ) {
     let (sender, mut events) = mpsc::channel(EVENT_QUEUE_MAX);
@@ -52,6 +54,8 @@ pub async fn run(
             _ = events.recv_many(&mut arrived, INPUTS_MAX) => {}
             () = sleep_until(driver.wake()) => {}
             _ = flush.tick() => {}
+            // With nobody left to change them, they stay as they are.
+            Ok(()) = servers.changed() => driver.set_servers(servers.borrow_and_update().clone()),
             () = stop.cancelled(), if drain_until.is_none() => {
                 misses.close();
                 while let Ok(late) = misses.try_recv() {
@@ -93,6 +97,12 @@ impl Driver {
             events,
             scratch: vec![0; MESSAGE_OCTETS_MAX],
         }
+    }
+
+    /// The default servers have changed.
+    fn set_servers(&mut self, servers: Vec<SocketAddr>) {
+        self.core.set_servers(&servers);
+        self.settings.servers = servers;
     }
 
     /// When the state machine wants to be woken.
