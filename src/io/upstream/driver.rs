@@ -12,11 +12,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::exchange::{Event, exchange};
+use super::streams::Streams;
 use crate::base::model::Now;
 use crate::base::model::limits::MESSAGE_OCTETS_MAX;
-use crate::engine::resolver::Failure;
-use crate::engine::resolver::core::{Core, CoreSettings, ExchangeId, Reply};
+use crate::engine::resolver::core::{Core, CoreSettings, ExchangeFailure, ExchangeId, Reply};
 use crate::engine::resolver::front::{self, Ask, Outcome};
+use crate::engine::resolver::{Failure, Transport};
 use crate::io::sys::clock;
 use crate::io::sys::plane::{FLUSH_INTERVAL, Missed, Plane, PolicyReader, Recorder};
 use crate::io::sys::reply::ReplyPath;
@@ -30,8 +31,8 @@ const INPUTS_MAX: usize = 64;
 /// When nothing is in flight: how long the timer sleeps.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-/// Resolves misses, by the default servers that `servers` has at the time, until `stop` is cancelled, then for [`DRAIN_TIME`] at most what is in flight. Everybody who asked gets a
-/// reply, if only that there is none.
+/// Resolves misses until `stop` is cancelled, then for [`DRAIN_TIME`] at most what is in flight; the default servers are those that
+/// `servers` has at the time. Everybody who asked gets a reply, if only that there is none.
 pub async fn run(
     settings: CoreSettings,
     plane: Arc<Plane>,
@@ -78,7 +79,8 @@ struct Driver {
     policy: PolicyReader,
     recorder: Recorder,
     core: Core<ReplyPath>,
-    /// The tasks of the exchanges that are listened to.
+    streams: Streams,
+    /// The tasks of the exchanges over UDP that are listened to.
     tasks: BTreeMap<ExchangeId, AbortHandle>,
     events: mpsc::Sender<Event>,
     /// Where an answer is written before its length is known.
@@ -91,6 +93,7 @@ impl Driver {
             core: new_core(&settings, &plane),
             policy: plane.reader(),
             recorder: Recorder::new(Arc::clone(&plane)),
+            streams: Streams::new(events.clone(), Arc::clone(&plane.counters)),
             settings,
             plane,
             tasks: BTreeMap::new(),
@@ -143,6 +146,8 @@ impl Driver {
     }
 
     fn stop_exchanges(&mut self) {
+        // A connection ends when nothing more can be asked on it.
+        self.streams = Streams::new(self.events.clone(), Arc::clone(&self.plane.counters));
         let tasks = std::mem::take(&mut self.tasks);
         tasks.into_values().for_each(|task| task.abort());
     }
@@ -151,8 +156,17 @@ impl Driver {
     fn deal(&mut self, now: Now) {
         while let Some(transmit) = self.core.poll_transmit() {
             let id = transmit.exchange;
-            let task = tokio::spawn(exchange(transmit, self.events.clone()));
-            self.tasks.insert(id, task.abort_handle());
+            match transmit.transport {
+                Transport::Udp => {
+                    let task = tokio::spawn(exchange(transmit, self.events.clone()));
+                    self.tasks.insert(id, task.abort_handle());
+                }
+                Transport::Tcp => {
+                    if self.streams.send(transmit).is_err() {
+                        self.core.handle_failure(now.mono, id, ExchangeFailure::Local);
+                    }
+                }
+            }
         }
         while let Some(closed) = self.core.poll_close() {
             if let Some(task) = self.tasks.remove(&closed) {
