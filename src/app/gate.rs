@@ -2,7 +2,7 @@
 //! start.
 
 use super::config::{Blocklist, Config, Origin};
-use super::daemon::upstreams;
+use super::daemon::asked;
 use super::lists::{self, Lists, Snapshots};
 use super::sync::{Feed, feeds};
 use crate::base::name::Name;
@@ -32,7 +32,7 @@ pub fn gate(config: &Config) -> Gate {
     for target in &config.own {
         gate.must_not_take(Check::Own, target.clone());
     }
-    for server in upstreams(config).0 {
+    for server in asked(config) {
         gate.must_not_take(Check::Upstream, Target::Net(IpNet::from(server.ip())));
     }
     for list in &config.blocklists {

@@ -1,8 +1,9 @@
 //! From the file to what the engines take; everything that is wrong is collected, each with its line.
 
 use super::blocklist::{self, Blocklist};
-use super::file::{self, File, Servers};
+use super::file::{self, File};
 use super::load::line_of;
+use super::upstream::{self, Resolving, Upstreams};
 use super::{ConfigError, Source};
 use crate::base::model::{BlockAnswer, PurposeSelector, Wall};
 use crate::base::name::Name;
@@ -37,6 +38,8 @@ pub struct Config {
     pub cache_octets: usize,
     /// Who answers what is not blocked.
     pub upstreams: Upstreams,
+    /// How they are asked, and how long their answers are kept.
+    pub resolving: Resolving,
     /// What is wanted.
     pub settings: Settings,
     /// The line of each of `settings.stages` in the file, from 1.
@@ -55,15 +58,6 @@ pub struct Config {
     pub log_level: String,
     /// Whether logs are JSON.
     pub log_json: bool,
-}
-
-/// Who answers what is not blocked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Upstreams {
-    /// The servers of `/etc/resolv.conf`.
-    System,
-    /// These, in the order of preference.
-    Servers(Vec<SocketAddr>),
 }
 
 /// The text with its name, and what was found wrong with it.
@@ -91,6 +85,12 @@ impl Problems<'_> {
                 None
             }
         }
+    }
+
+    /// Reads a host name.
+    pub(super) fn parse_host(&mut self, at: &Spanned<String>) -> Option<Name> {
+        let name = Name::parse_host(at.get_ref());
+        name.map_err(|why| self.push(at, &format!("names = {:?}: {why}", at.get_ref()))).ok()
     }
 
     fn parse_all<T: FromStr>(&mut self, all: &[Spanned<String>], key: &str, form: &str) -> Vec<T>
@@ -131,7 +131,8 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
         allow: p.parse_all(&file.dns.allow, "allow", "write a network, as \"192.168.0.0/16\""),
         workers: if workers == 0 { cores } else { workers },
         cache_octets: p.bound(&file.dns.cache_mib, "cache_mib", 1, CACHE_MIB_MAX) << 20,
-        upstreams: upstreams(p, &file.upstream),
+        upstreams: upstream::servers(p, &file.upstream),
+        resolving: upstream::resolving(p, file),
         settings: settings(p, file),
         stage_lines: file.policy.stages.keys().map(|key| line_of(text, key.span().start)).collect(),
         vendors: file.policy.vendors.as_ref().map(|path| base.join(path.get_ref())),
@@ -153,32 +154,6 @@ fn one_of(p: &mut Problems<'_>, at: &Spanned<String>, key: &str, words: &[&str])
         p.push(at, &format!("{key} = {:?} is not one of {}", at.get_ref(), words.join(", ")));
     }
     at.get_ref().clone()
-}
-
-fn upstreams(p: &mut Problems<'_>, upstream: &file::Upstream) -> Upstreams {
-    let at = &upstream.servers;
-    let texts = match at.get_ref() {
-        Servers::One(word) if word == "system" => return Upstreams::System,
-        Servers::One(word) => std::slice::from_ref(word),
-        Servers::Many(words) if words.len() == 1 && words.iter().all(|word| word == "system") => {
-            return Upstreams::System;
-        }
-        Servers::Many(words) => words,
-    };
-    let mut servers = Vec::new();
-    for text in texts {
-        // A bare address means port 53, as in resolv.conf.
-        match text.parse::<SocketAddr>().or_else(|_| text.parse::<IpAddr>().map(|address| (address, 53).into())) {
-            Ok(server) => servers.push(server),
-            Err(_) => {
-                p.push(at, &format!("servers: {text:?} is no \"address:port\"; write \"192.0.2.1:53\", or \"system\""));
-            }
-        }
-    }
-    if texts.is_empty() {
-        p.push(at, "servers is empty, so nothing could be resolved; name a server, or \"system\"");
-    }
-    Upstreams::Servers(servers)
 }
 
 fn settings(p: &mut Problems<'_>, file: &File) -> Settings {
@@ -248,7 +223,7 @@ fn exception(p: &mut Problems<'_>, at: &file::Exception) -> Option<Exception> {
     })
 }
 
-fn network(p: &mut Problems<'_>, at: &Spanned<String>, key: &str) -> Option<IpNet> {
+pub(super) fn network(p: &mut Problems<'_>, at: &Spanned<String>, key: &str) -> Option<IpNet> {
     let net = crate::policy::list::parse_range(at.get_ref());
     if net.is_none() {
         p.push(at, &format!("{key} = {:?} is no address or network; write \"192.0.2.0/24\"", at.get_ref()));

@@ -1,5 +1,7 @@
 //! The config file as it is written. Field names are keys, `Default` is what silence means.
 
+use crate::engine::resolver::AnswerLimits;
+use crate::engine::resolver::core::{Conduct, Mode};
 use crate::policy::gate::Limits;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -36,6 +38,9 @@ pub struct File {
     pub ledger: Ledger,
     /// `[log]`
     pub log: Log,
+    /// `[[zone]]`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub zone: Vec<Zone>,
     /// `[[exception]]`
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exception: Vec<Exception>,
@@ -56,6 +61,7 @@ impl Default for File {
             store: Store::default(),
             ledger: Ledger::default(),
             log: Log::default(),
+            zone: Vec::new(),
             exception: Vec::new(),
             blocklist: Vec::new(),
         }
@@ -89,18 +95,59 @@ impl Default for Dns {
     }
 }
 
-/// Who answers what is not blocked.
+/// Who answers what is not blocked, and how long that is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
     /// `"system"`, or `["addr:port", …]` in the order of preference.
     pub servers: Spanned<Servers>,
+    /// `ordered`, `fastest` or `parallel`.
+    pub mode: Spanned<String>,
+    /// Whether queries carry their name in random case.
+    pub random_case: bool,
+    /// Whether queries carry a cookie.
+    pub cookies: bool,
+    /// Seconds that an answer is kept at least.
+    pub ttl_min: Spanned<u32>,
+    /// Seconds that an answer is kept at most.
+    pub ttl_max: Spanned<u32>,
+    /// Seconds that absence is believed at most.
+    pub negative_ttl_max: Spanned<u32>,
+    /// Seconds that an answer is of use after it has expired.
+    pub stale_max: Spanned<u32>,
+    /// Whether answers in use are asked for again before they expire.
+    pub prefetch: bool,
 }
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self { servers: spanned(Servers::One("system".to_owned())) }
+        let (answers, conduct) = (AnswerLimits::default(), Conduct::default());
+        Self {
+            servers: spanned(Servers::One("system".to_owned())),
+            mode: spanned(Mode::default().to_string()),
+            random_case: conduct.random_case,
+            cookies: conduct.cookies,
+            ttl_min: spanned(answers.ttl_min),
+            ttl_max: spanned(answers.ttl_max),
+            negative_ttl_max: spanned(answers.negative_ttl_max),
+            stale_max: spanned(86_400),
+            prefetch: conduct.prefetch,
+        }
     }
+}
+
+/// Names that have servers of their own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Zone {
+    /// Names, each with everything below it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<Spanned<String>>,
+    /// Networks whose addresses are looked up there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<Spanned<String>>,
+    /// `["addr:port", …]` in the order of preference.
+    pub servers: Spanned<Vec<String>>,
 }
 
 /// One word or a list.

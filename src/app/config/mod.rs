@@ -6,6 +6,7 @@
 //! | `load` | finding and reading it, errors with file and line |
 //! | `check` | from the file to what the engines take: settings, addresses, lists |
 //! | `blocklist` | `[[blocklist]]`: files, and repositories |
+//! | `upstream` | `[upstream]` and `[[zone]]` |
 //! | `template` | the commented file that documents every key |
 //!
 //! Relative paths in a config file are relative to the folder of that file.
@@ -15,9 +16,11 @@ mod check;
 pub mod file;
 mod load;
 mod template;
+mod upstream;
 
 pub use blocklist::{Blocklist, GitList, ListGate, Origin};
-pub use check::{Config, Upstreams, parse_moment};
+pub use check::{Config, parse_moment};
 pub use file::{File, VERSION};
 pub use load::{ConfigError, DEFAULT_PATH, Source, load, parse, running_store};
 pub use template::TEMPLATE;
+pub use upstream::{Resolving, Upstreams};

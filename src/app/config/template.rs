@@ -35,8 +35,10 @@ mod tests {
         let shown = toml::to_string(&full).unwrap();
         let of_lists = ["git", "branch", "every", "signers", "promise", "ca", "ssh_key", "known_hosts"];
         let of_gates = ["minimum", "shrink", "growth", "unreadable", "widest_v4", "widest_v6", "must_have"];
-        let keys =
-            ["clients", "address", "name", "approver", "until", "reason", "id", "path", "format", "stage", "vendors"];
+        let keys = [
+            "clients", "names", "networks", "servers", "address", "name", "approver", "until", "reason", "id", "path",
+            "format", "stage", "vendors",
+        ];
         for key in keys.iter().chain(&of_lists).chain(&of_gates) {
             assert!(shown.contains(&format!("{key} = ")), "{key} is not in the template");
         }

@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How often the thread looks whether something is due: a list that a reload brings is fetched within this time.
 const LOOK: Duration = Duration::from_millis(500);
@@ -34,14 +35,14 @@ struct Seen {
 /// Follows every feed of the config in force.
 pub(super) struct Follower {
     activator: Arc<Activator>,
-    servers: Vec<SocketAddr>,
+    servers: watch::Receiver<Vec<SocketAddr>>,
     /// One wish at a time; whoever comes second waits.
     one: Mutex<()>,
     seen: Mutex<BTreeMap<String, Seen>>,
 }
 
 impl Follower {
-    pub(super) fn new(activator: Arc<Activator>, servers: Vec<SocketAddr>) -> Self {
+    pub(super) fn new(activator: Arc<Activator>, servers: watch::Receiver<Vec<SocketAddr>>) -> Self {
         Self { activator, servers, one: Mutex::new(()), seen: Mutex::new(BTreeMap::new()) }
     }
 
@@ -163,7 +164,9 @@ impl Place for Follower {
     }
 
     fn resolve(&self, host: &str) -> Vec<IpAddr> {
-        lookup::addresses(&self.servers, host)
+        // Not held while they are asked: whoever changes them does not wait.
+        let servers = self.servers.borrow().clone();
+        lookup::addresses(&servers, host)
     }
 
     fn progress(&self, feed: &Feed, progress: Progress) {

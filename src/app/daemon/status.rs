@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Days before the evidence of a blocked range is too old to block on, from which this is said.
 const EXPIRY_NOTICE_DAYS: i64 = 30;
@@ -19,7 +20,7 @@ const EXPIRY_NOTICE_DAYS: i64 = 30;
 /// What does not change while the daemon runs, and the figures that the data plane keeps.
 pub(super) struct About {
     pub(super) listen: Vec<SocketAddr>,
-    pub(super) upstreams: Vec<SocketAddr>,
+    pub(super) upstreams: watch::Receiver<Vec<SocketAddr>>,
     pub(super) counters: Arc<Counters>,
     pub(super) store: Arc<StoreCounters>,
     pub(super) started: Wall,
@@ -51,7 +52,7 @@ pub(super) fn object(activator: &Activator, about: &About) -> Value {
         "pid": std::process::id(),
         "started": about.started.to_string(),
         "listen": about.listen,
-        "upstreams": about.upstreams,
+        "upstreams": *about.upstreams.borrow(),
         "pause": pause.map(|pause| json!({
             "since": pause.since.to_string(), "until": pause.until.to_string(), "reason": pause.reason,
         })),

@@ -69,6 +69,8 @@ counters! {
     dropped_connections,
     /// Queries sent upstream, each transmit counted.
     upstream_sent,
+    /// Connections made to upstream servers; many queries go over each.
+    upstream_connections,
     /// Tries that got no response in time.
     upstream_timeouts,
     /// Tries that broke down: connection refused, unreachable, closed.
