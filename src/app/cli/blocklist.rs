@@ -1,6 +1,7 @@
 //! `interdict blocklist`: each list, where it comes from and what is in it; going back, holding still, importing.
 
 use super::args::{BlocklistCommand, TableFormat};
+use super::progress::during;
 use super::sync::wished;
 use super::table::{Table, printable};
 use super::vendors::print;
@@ -36,7 +37,7 @@ pub(super) fn run(command: &BlocklistCommand, config: &Config, out: &mut Out) ->
 
 fn status(format: TableFormat, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let feeds = feeds(config);
-    let lists = lists::load_lacking(config, None, &|_| true)?;
+    let lists = during("reading lists", || lists::load_lacking(config, None, &|_| true))?;
     // What a daemon was refused last is known to it alone.
     let running = ask(&config.store, Command::Status).ok();
     let mut table = Table::new(&["list", "from", "revision", "date", "age", "signer", "rules", "left out", "state"]);

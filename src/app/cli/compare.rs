@@ -3,6 +3,7 @@
 
 use super::args::TableFormat;
 use super::check::at_revision;
+use super::progress::during;
 use super::table::{Table, printable};
 use super::vendors::print;
 use super::{Failure, Out};
@@ -33,7 +34,7 @@ struct Said {
 
 /// Rules that are in, out, or moved to another vendor or purpose.
 pub(super) fn diff(a: &str, b: &str, config: &Config, out: &mut Out) -> Result<u8, Failure> {
-    let (before, after) = (side(a, config)?, side(b, config)?);
+    let (before, after) = during("comparing", || Ok::<_, Failure>((side(a, config)?, side(b, config)?)))?;
     let mut by: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
     let mut lines = Vec::new();
     for (pattern, said) in &after {
@@ -89,9 +90,11 @@ fn side(text: &str, config: &Config) -> Result<BTreeMap<String, Said>, Failure> 
 pub(super) fn preview(revision: &str, queries: &Path, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let at = believed(None).at;
     let policy = |lists: Lists| Policy::new(1, lists.rules, Arc::new(config.settings.clone()), at);
-    let now = policy(lists::load(config)?);
-    let then = policy(lists::load_with(config, &at_revision(&feeds(config), revision)?)?);
-    let (names, nameless) = names(queries)?;
+    let (now, then, (names, nameless)) = during("reading lists and queries", || {
+        let now = policy(lists::load(config)?);
+        let then = policy(lists::load_with(config, &at_revision(&feeds(config), revision)?)?);
+        Ok::<_, Failure>((now, then, names(queries)?))
+    })?;
     let (mut newly, mut no_longer) = (0_usize, 0_usize);
     for name in &names {
         let is_blocked = |policy: &Policy| {
@@ -161,7 +164,7 @@ fn asked(line: &str) -> Option<String> {
 
 /// Octets of text, rules, and what the ledger saw of each list and vendor.
 pub(super) fn stats(format: TableFormat, config: &Config, out: &mut Out) -> Result<u8, Failure> {
-    let lists = lists::load(config)?;
+    let lists = during("reading lists", || lists::load(config))?;
     let mut hits: BTreeMap<String, u64> = BTreeMap::new();
     match Ledger::open_read(&config.store) {
         Ok(mut ledger) => {

@@ -1,6 +1,7 @@
 //! `interdict lint`: what a list file would come to, with every line that is wrong.
 
 use super::args::LintArgs;
+use super::progress::during;
 use super::table::printable;
 use super::{Failure, Out, WRONG};
 use crate::app::config::{Blocklist, Config};
@@ -21,7 +22,7 @@ pub(super) fn run(args: &LintArgs, config: &Config, out: &mut Out) -> Result<u8,
     let gate = gate(config);
     let mut code = 0;
     for file in &args.files {
-        match one(file, format, &gate) {
+        match during(&format!("reading {}", file.display()), || one(file, format, &gate)) {
             Ok(lines) => lines.iter().try_for_each(|line| out.line(line))?,
             Err(refused) => {
                 out.line(&format!("{}: refused", file.display()))?;

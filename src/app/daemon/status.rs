@@ -58,6 +58,7 @@ pub(super) fn object(activator: &Activator, about: &About) -> Value {
         "alarms": alarms,
         "warnings": warnings,
         "sync": about.follower.objects(),
+        "fetching": about.follower.fetching(),
         "policy": policy_object(&policy),
         "counters": counters,
         "ledger": {
