@@ -89,8 +89,8 @@ pub enum ListsError {
 pub struct Lists {
     /// The rules.
     pub rules: Arc<RuleSet>,
-    /// What reading each file of the operator's lists came to, by list and, for lists from git, path.
-    pub reports: Vec<(String, Report)>,
+    /// What reading each file of the operator's lists came to: list, file, report.
+    pub reports: Vec<(String, String, Report)>,
     /// Rules of each of the operator's lists.
     pub counts: BTreeMap<String, usize>,
     /// Octets of text that were read of each list and vendor file.
@@ -116,9 +116,17 @@ impl Lists {
     /// Whether a file that was read, a vendor file too, is one of a list of the operator's.
     #[must_use]
     pub fn is_of(&self, id: &str, list: &List) -> bool {
-        let Some(commit) = self.commits.iter().find(|commit| commit.list == id) else { return *list.id == *id };
-        let is_read = |label: &str| label.split_once(' ') == Some((id, &*list.file));
-        *list.revision == *commit.id.short() && self.reports.iter().any(|(label, _)| is_read(label))
+        let commit = self.commits.iter().find(|commit| commit.list == id);
+        // A vendor file has an id of its own, and what another list includes no report.
+        let is_plain = list.stage.is_some() && *list.id == *id;
+        let is_its = is_plain || self.reports_of(id).any(|(file, _)| file == &*list.file);
+        is_its && commit.is_none_or(|commit| *list.revision == *commit.id.short())
+    }
+
+    /// The files of a list of the operator's, each with what reading it came to.
+    pub fn reports_of(&self, id: &str) -> impl Iterator<Item = (&str, &Report)> {
+        let files = self.reports.iter().filter(move |(list, ..)| list == id);
+        files.map(|(_, file, report)| (file.as_str(), report))
     }
 }
 
@@ -254,7 +262,7 @@ pub fn read(
         match &list.origin {
             Origin::File(path) => {
                 let read = add(&mut gathered.builder, list, path, false)?;
-                gathered.done(list, list.id.clone(), read);
+                gathered.done(list, &path.display().to_string(), read);
             }
             Origin::Git(git) => match snapshots.0.get(&list.id) {
                 Some(snapshot) => gathered
@@ -274,7 +282,7 @@ pub fn read(
 pub fn read_whole(list: &Blocklist, path: &Path) -> Result<Lists, ListsError> {
     let mut gathered = Gathered::default();
     let read = add(&mut gathered.builder, list, path, true)?;
-    gathered.done(list, list.id.clone(), read);
+    gathered.done(list, &path.display().to_string(), read);
     Ok(gathered.finish())
 }
 
@@ -284,7 +292,7 @@ struct Gathered {
     builder: RuleSetBuilder,
     /// Vendor ids so far.
     seen: Vec<Arc<str>>,
-    reports: Vec<(String, Report)>,
+    reports: Vec<(String, String, Report)>,
     counts: BTreeMap<String, usize>,
     octets: BTreeMap<String, u64>,
     commits: Vec<Commit>,
@@ -308,7 +316,7 @@ impl Gathered {
         self.counts.insert(list.id.clone(), 0);
         for file in snapshot.files.iter().filter(|file| is_listed(git, &file.path)) {
             let report = self.file(list, file, snapshot)?;
-            self.done(list, format!("{} {}", list.id, file.path), (report, file.octets.len() as u64));
+            self.done(list, &file.path, (report, file.octets.len() as u64));
         }
         self.commits.push(Commit {
             list: list.id.clone(),
@@ -350,10 +358,10 @@ impl Gathered {
         Lists { rules, reports, counts, octets, commits, left_out: Vec::new(), warnings: BTreeMap::new() }
     }
 
-    fn done(&mut self, list: &Blocklist, label: String, (report, octets): (Report, u64)) {
+    fn done(&mut self, list: &Blocklist, file: &str, (report, octets): (Report, u64)) {
         *self.octets.entry(list.id.clone()).or_default() += octets;
         *self.counts.entry(list.id.clone()).or_default() += report.rules;
-        self.reports.push((label, report));
+        self.reports.push((list.id.clone(), file.to_owned(), report));
     }
 }
 

@@ -24,11 +24,11 @@ pub(super) fn run(command: &ConfigCommand, named: Option<&Path>, out: &mut Out) 
                 judge_all(&config, &mut lists, None).map_err(Failure::wrong)?;
                 Ok::<_, Failure>(lists)
             })?;
-            for (id, report) in &lists.reports {
+            for (id, file, report) in &lists.reports {
                 let left_out = report.bad + report.ignored;
-                out.line(&format!("list {}: {} rules, {left_out} lines left out", printable(id), report.rules))?;
+                out.line(&format!("list {id}: {} rules, {left_out} lines left out", report.rules))?;
                 for line in report.left_out() {
-                    out.line(&format!("  line {}: {}", line.line, printable(&line.why)))?;
+                    out.line(&printable(&format!("  {file}:{}: {}", line.line, line.why)))?;
                 }
             }
             for warning in lists.warnings.values().flatten() {
