@@ -137,7 +137,7 @@ fn sample(listed: &[&str], others: &[&str], count: usize) -> Vec<Name> {
             0 | 1 => any(others),
             2 => name,
             3 => format!("a{at}.{name}"),
-            4 => name.split_once('.').map_or(name.clone(), |(_, above)| above.to_owned()),
+            4 => name.split_once('.').map_or_else(|| name.clone(), |(_, above)| above.to_owned()),
             _ => format!("not{name}"),
         };
         names.extend(name.parse::<Name>());

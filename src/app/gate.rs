@@ -9,8 +9,9 @@ use crate::base::name::Name;
 use crate::io::sync::Remote;
 use crate::policy::gate::{Check, Counts, Gate, Passed, Refused, Target};
 use crate::policy::list::Report;
-use crate::policy::{Limit, List, RuleView};
+use crate::policy::{ClassId, Limit, RuleView};
 use ipnet::IpNet;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// What is in force while new lists stand before the gate.
@@ -134,18 +135,19 @@ pub fn judge_whole(
     most: usize,
 ) -> Result<Passed, Vec<Refused>> {
     let mut report = Report::default();
-    for (_, one) in lists.reports.iter().filter(|(label, _)| label.split(' ').next() == Some(&list.id)) {
+    for (_, one) in lists.reports_of(&list.id) {
         report.rules += one.rules;
         report.bad += one.bad;
         report.ignored += one.ignored;
     }
-    let of_rule = |rule: &RuleView<'_>| list_of(lists, rule);
-    // What a vendor file says of shared address space is never blocked, whatever is wanted.
-    let shared = |rule: &RuleView<'_>| lists.rules.class(rule.class).is_some_and(|c| c.limit == Some(Limit::Shared));
-    let own = |rule: &RuleView<'_>| of_rule(rule).is_some_and(|of| lists.is_of(&list.id, of)) && !shared(rule);
-    let place = |rule: &RuleView<'_>| of_rule(rule).map_or_else(String::new, |of| format!("{}:{}", of.file, rule.line));
+    let classes = classes(lists, &list.id);
+    let rules = lists.rules.rules().filter(|rule| classes.contains(&rule.class));
+    let place = |rule: &RuleView<'_>| {
+        let of = lists.rules.class(rule.class).and_then(|class| lists.rules.list(class.list));
+        of.map_or_else(String::new, |of| format!("{}:{}", of.file, rule.line))
+    };
     let gate = gate.with(list.gate.limits, &list.gate.must_have);
-    gate.judge_rules(&list.id, lists.rules.rules().filter(own), place, (&report, before), most)
+    gate.judge_rules(&list.id, rules, place, (&report, before), most)
 }
 
 /// A refusal without what it says of the list in force, which is the caller's to say.
@@ -173,15 +175,15 @@ fn held(config: &Config, feed: &Feed) -> Option<Lists> {
 
 /// How many rules a list has; none for an empty one, which is no measure for what comes.
 fn counts(lists: &Lists, id: &str) -> Option<Counts> {
-    let mut counts = Counts::default();
-    for rule in lists.rules.rules() {
-        if list_of(lists, &rule).is_some_and(|list| lists.is_of(id, list)) {
-            counts.count(&rule.what);
-        }
-    }
+    let (classes, mut counts) = (classes(lists, id), Counts::default());
+    lists.rules.rules().filter(|rule| classes.contains(&rule.class)).for_each(|rule| counts.count(&rule.what));
     (counts.rules() > 0).then_some(counts)
 }
 
-fn list_of<'a>(lists: &'a Lists, rule: &RuleView<'_>) -> Option<&'a List> {
-    lists.rules.list(lists.rules.class(rule.class)?.list)
+/// The classes of a list's rules, without what a vendor file says of shared address space: that is never blocked, whatever is
+/// wanted.
+fn classes(lists: &Lists, id: &str) -> BTreeSet<ClassId> {
+    let is_its = |list| lists.rules.list(list).is_some_and(|list| lists.is_of(id, list));
+    let its = lists.rules.classes().filter(|(_, class)| class.limit != Some(Limit::Shared) && is_its(class.list));
+    its.map(|(id, _)| id).collect()
 }

@@ -89,10 +89,12 @@ pub enum ListsError {
 pub struct Lists {
     /// The rules.
     pub rules: Arc<RuleSet>,
-    /// What reading each file of the operator's lists came to, by list and, for lists from git, path.
-    pub reports: Vec<(String, Report)>,
+    /// What reading each file of the operator's lists came to: list, file, report.
+    pub reports: Vec<(String, String, Report)>,
     /// Rules of each of the operator's lists.
     pub counts: BTreeMap<String, usize>,
+    /// Octets of text that were read of each list and vendor file.
+    pub octets: BTreeMap<String, u64>,
     /// What lists from git were read from.
     pub commits: Vec<Commit>,
     /// Feeds whose last good commit cannot be used, each with a sentence: their lists have no rules.
@@ -114,9 +116,17 @@ impl Lists {
     /// Whether a file that was read, a vendor file too, is one of a list of the operator's.
     #[must_use]
     pub fn is_of(&self, id: &str, list: &List) -> bool {
-        let Some(commit) = self.commits.iter().find(|commit| commit.list == id) else { return *list.id == *id };
-        let is_read = |label: &str| label.split_once(' ') == Some((id, &*list.file));
-        *list.revision == *commit.id.short() && self.reports.iter().any(|(label, _)| is_read(label))
+        let commit = self.commits.iter().find(|commit| commit.list == id);
+        // A vendor file has an id of its own, and what another list includes no report.
+        let is_plain = list.stage.is_some() && *list.id == *id;
+        let is_its = is_plain || self.reports_of(id).any(|(file, _)| file == &*list.file);
+        is_its && commit.is_none_or(|commit| *list.revision == *commit.id.short())
+    }
+
+    /// The files of a list of the operator's, each with what reading it came to.
+    pub fn reports_of(&self, id: &str) -> impl Iterator<Item = (&str, &Report)> {
+        let files = self.reports.iter().filter(move |(list, ..)| list == id);
+        files.map(|(_, file, report)| (file.as_str(), report))
     }
 }
 
@@ -251,8 +261,8 @@ pub fn read(
     for list in lists {
         match &list.origin {
             Origin::File(path) => {
-                let report = add(&mut gathered.builder, list, path, false)?;
-                gathered.done(list, list.id.clone(), report);
+                let read = add(&mut gathered.builder, list, path, false)?;
+                gathered.done(list, &path.display().to_string(), read);
             }
             Origin::Git(git) => match snapshots.0.get(&list.id) {
                 Some(snapshot) => gathered
@@ -271,8 +281,8 @@ pub fn read(
 /// It cannot be used.
 pub fn read_whole(list: &Blocklist, path: &Path) -> Result<Lists, ListsError> {
     let mut gathered = Gathered::default();
-    let report = add(&mut gathered.builder, list, path, true)?;
-    gathered.done(list, list.id.clone(), report);
+    let read = add(&mut gathered.builder, list, path, true)?;
+    gathered.done(list, &path.display().to_string(), read);
     Ok(gathered.finish())
 }
 
@@ -282,8 +292,9 @@ struct Gathered {
     builder: RuleSetBuilder,
     /// Vendor ids so far.
     seen: Vec<Arc<str>>,
-    reports: Vec<(String, Report)>,
+    reports: Vec<(String, String, Report)>,
     counts: BTreeMap<String, usize>,
+    octets: BTreeMap<String, u64>,
     commits: Vec<Commit>,
 }
 
@@ -295,6 +306,7 @@ impl Gathered {
             return Err(ListsError::Twice { file: file.to_owned(), id: read.id.to_string() });
         }
         self.seen.push(Arc::clone(&read.id));
+        self.octets.insert(read.id.to_string(), text.len() as u64);
         self.builder.add_vendor_file(read, revision)?;
         Ok(())
     }
@@ -304,7 +316,7 @@ impl Gathered {
         self.counts.insert(list.id.clone(), 0);
         for file in snapshot.files.iter().filter(|file| is_listed(git, &file.path)) {
             let report = self.file(list, file, snapshot)?;
-            self.done(list, format!("{} {}", list.id, file.path), report);
+            self.done(list, &file.path, (report, file.octets.len() as u64));
         }
         self.commits.push(Commit {
             list: list.id.clone(),
@@ -341,14 +353,15 @@ impl Gathered {
     }
 
     fn finish(self) -> Lists {
-        let Self { builder, reports, counts, commits, .. } = self;
+        let Self { builder, reports, counts, octets, commits, .. } = self;
         let rules = Arc::new(builder.finish());
-        Lists { rules, reports, counts, commits, left_out: Vec::new(), warnings: BTreeMap::new() }
+        Lists { rules, reports, counts, octets, commits, left_out: Vec::new(), warnings: BTreeMap::new() }
     }
 
-    fn done(&mut self, list: &Blocklist, label: String, report: Report) {
+    fn done(&mut self, list: &Blocklist, file: &str, (report, octets): (Report, u64)) {
+        *self.octets.entry(list.id.clone()).or_default() += octets;
         *self.counts.entry(list.id.clone()).or_default() += report.rules;
-        self.reports.push((label, report));
+        self.reports.push((list.id.clone(), file.to_owned(), report));
     }
 }
 
@@ -392,7 +405,12 @@ fn vendor_texts(folder: Option<&Path>) -> Result<Vec<(String, String)>, ListsErr
 }
 
 /// Streams one list into the builder.
-fn add(builder: &mut RuleSetBuilder, list: &Blocklist, path: &Path, keeps_all: bool) -> Result<Report, ListsError> {
+fn add(
+    builder: &mut RuleSetBuilder,
+    list: &Blocklist,
+    path: &Path,
+    keeps_all: bool,
+) -> Result<(Report, u64), ListsError> {
     let unreadable = |error| ListsError::Unreadable { path: path.to_owned(), error };
     let file = File::open(path).map_err(unreadable)?;
     let meta = file.metadata().map_err(unreadable)?;
@@ -400,7 +418,7 @@ fn add(builder: &mut RuleSetBuilder, list: &Blocklist, path: &Path, keeps_all: b
         let why = if meta.is_dir() { "it is a folder" } else { "it is larger than 1 GiB" };
         return Err(unreadable(io::Error::other(why)));
     }
-    let mut from = BufReader::with_capacity(READ_OCTETS, Hashing { file, hash: Sha256::new() });
+    let mut from = BufReader::with_capacity(READ_OCTETS, Hashing { file, hash: Sha256::new(), octets: 0 });
     let provenance = List {
         id: list.id.as_str().into(),
         file: path.display().to_string().into(),
@@ -412,8 +430,9 @@ fn add(builder: &mut RuleSetBuilder, list: &Blocklist, path: &Path, keeps_all: b
     let include = Some(&mut include as &mut Include<'_>);
     let reading = Reading { format: Some(list.format), answers: list.answers, include, keeps_all };
     let (id, report) = builder.add_blocklist(provenance, reading, &mut from)?;
-    builder.set_revision(id, &revision(from.into_inner().hash.finalize().as_ref()));
-    Ok(report)
+    let Hashing { hash, octets, .. } = from.into_inner();
+    builder.set_revision(id, &revision(hash.finalize().as_ref()));
+    Ok((report, octets))
 }
 
 /// A list that another one includes: a file of that name in the same folder.
@@ -429,16 +448,18 @@ fn included(folder: &Path, name: &str) -> io::Result<Included> {
     Ok(Included { file: path.display().to_string(), revision, text: Box::new(io::Cursor::new(text)) })
 }
 
-/// A reader that hashes what goes through it.
+/// A reader that hashes and counts what goes through it.
 struct Hashing {
     file: File,
     hash: Sha256,
+    octets: u64,
 }
 
 impl Read for Hashing {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let got = self.file.read(into)?;
         self.hash.update(into.get(..got).unwrap_or_default());
+        self.octets += got as u64;
         Ok(got)
     }
 }

@@ -233,3 +233,43 @@ fn lint_shows_every_line_and_every_refusal() {
     assert_eq!(said.lines().filter(|line| line.contains("many.txt:10")).count(), 60, "{said}");
     assert!(!said.contains("more"), "{said}");
 }
+
+#[test]
+fn vendor_files_and_included_lists_stand_before_the_gate_as_well() {
+    let vendor = |name: &str| {
+        format!(
+            "version = 1\n[vendor]\nid = \"acme\"\nname = \"Acme\"\n[[source]]\nid = \"own\"\ntitle = \"Own\"\nwhere = \
+             \"https://acme.example/\"\n[[domain]]\nname = \"{name}\"\nmatch = \"suffix\"\npurpose = \"telemetry\"\nsource = \
+             [\"own\"]\nconfidence = \"high\"\n"
+        )
+    };
+    let home = Home::alone(
+        "[policy]\nown = [\"corp.example\"]\n[[blocklist]]\nid = \"file\"\npath = \"acme.toml\"\nformat = \"vendor\"\n",
+    );
+    home.write("acme.toml", &vendor("log.acme.example"));
+    let said = home.run(&["config", "check"]).good();
+    assert!(said.starts_with("list file: 1 rules"), "{said}");
+    home.write("acme.toml", &vendor("log.corp.example"));
+    let ran = home.run(&["config", "check"]);
+    assert!(ran.code == Some(2) && ran.err.contains("acme.toml:9: refused by the gate (own)"), "{}", ran.err);
+
+    let Some([mut lab, _]) = labs() else { return };
+    // Only the sibling names the folder that the included list is in.
+    lab.write("lists/all.txt", "include:more\n");
+    lab.write("more/README.md", "# Nothing\n");
+    lab.publish("one.example\n");
+    let home = Home::alone(&(entry(&lab, "geo").replace("\"lists\"", "\"lists/all.txt\"") + &entry(&lab, "all")));
+    lab.write("lists/more", "two.example\nco.uk\n");
+    lab.publish("one.example\n");
+    let ran = home.run(&["sync"]);
+    assert!(
+        ran.code == Some(1) && ran.out.contains("lists/more:2: refused by the gate (public-suffix)"),
+        "{}",
+        ran.out
+    );
+    lab.write("lists/more", "two.example\n");
+    lab.publish("one.example\n");
+    home.run(&["sync"]).good();
+    let rows = home.run(&["blocklist", "status", "--format", "json"]).json();
+    assert_eq!((&rows[0]["list"], &rows[0]["by"]["unknown"]), (&"geo".into(), &1.into()), "{rows}");
+}

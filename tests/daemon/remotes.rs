@@ -286,3 +286,35 @@ fn the_only_resolver() {
     assert!(home.run(&["sync"]).good().starts_with("geo: taken: "));
     assert!(upstream.count(host) >= 1);
 }
+
+#[test]
+fn long_work_shows_a_line_on_a_terminal_and_none_in_a_pipe() {
+    let (Some(mut lab), Some(script)) = (lab(), tier::program("script")) else { return };
+    lab.publish("one.example\n");
+    let server = Server::start(Manner::Git(lab.path("")));
+    let slow = |name| (name, Act::After(Duration::from_millis(800), Box::new(Act::Address(Ipv4Addr::LOCALHOST))));
+    let known = ("one.example", Act::Address(PASSED));
+    let upstream = Upstream::start([slow("lists.interdict.test"), slow("again.interdict.test"), known]);
+    let home = |host: &str| Home::new(upstream.address, &entry(&lab, &server.url(host)));
+    let on_terminal = |home: &Home| {
+        let line = format!("{} sync --config {}", crate::harness::program(), home.path("interdict.toml").display());
+        run(Command::new(&script).args(["-qec", &line, "/dev/null"])).good()
+    };
+    let alone = home("lists.interdict.test");
+    let shown = on_terminal(&alone);
+    assert!(shown.contains("\r\u{1b}[Ksyncing (0 s)") && shown.contains("\r\u{1b}[Kgeo: taken: "), "{shown:?}");
+    // The daemon's own first look is over before it is asked for another.
+    let followed = home("again.interdict.test");
+    let daemon = followed.start();
+    let until = Instant::now() + Duration::from_secs(20);
+    while !is_blocked(&daemon, "one.example") {
+        assert!(Instant::now() < until, "the first sync: {}", daemon.log());
+        sleep(Duration::from_millis(50));
+    }
+    let shown = on_terminal(&followed);
+    assert!(shown.contains("\r\u{1b}[Ksyncing (0 s)") && shown.ends_with("geo: unchanged\r\n"), "{shown:?}");
+    for home in [&alone, &followed] {
+        let ran = home.run(&["sync"]);
+        assert_eq!((ran.out.as_str(), ran.err.as_str()), ("geo: unchanged\n", ""));
+    }
+}

@@ -1,6 +1,7 @@
 //! `interdict blocklist`: each list, where it comes from and what is in it; going back, holding still, importing.
 
 use super::args::{BlocklistCommand, TableFormat};
+use super::progress::during;
 use super::sync::wished;
 use super::table::{Table, printable};
 use super::vendors::print;
@@ -36,7 +37,7 @@ pub(super) fn run(command: &BlocklistCommand, config: &Config, out: &mut Out) ->
 
 fn status(format: TableFormat, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let feeds = feeds(config);
-    let lists = lists::load_lacking(config, None, &|_| true)?;
+    let lists = during("reading lists", || lists::load_lacking(config, None, &|_| true))?;
     // What a daemon was refused last is known to it alone.
     let running = ask(&config.store, Command::Status).ok();
     let mut table = Table::new(&["list", "from", "revision", "date", "age", "signer", "rules", "left out", "state"]);
@@ -76,11 +77,7 @@ fn status(format: TableFormat, config: &Config, out: &mut Out) -> Result<u8, Fai
 /// The first lines of a list that were left out, with their places.
 fn lines_left_out(lists: &Lists, list: &Blocklist, out: &mut Out) -> Result<(), Failure> {
     let mut shown = 0;
-    for (label, report) in lists.reports.iter().filter(|(label, _)| label.split(' ').next() == Some(&list.id)) {
-        let file = match (&list.origin, label.split_once(' ')) {
-            (Origin::File(path), _) => path.display().to_string(),
-            (Origin::Git(_), path) => path.map_or(label.as_str(), |(_, path)| path).to_owned(),
-        };
+    for (file, report) in lists.reports_of(&list.id) {
         for line in report.left_out().into_iter().take(LEFT_OUT_SHOWN) {
             out.line(&printable(&format!("{}: left out: {file}:{}: {}", list.id, line.line, line.why)))?;
             shown += 1;
@@ -132,7 +129,7 @@ fn from_git(lists: &Lists, feed: &Feed, (id, path): (&str, &str), refused: Optio
 }
 
 fn from_file(lists: &Lists, id: &str, path: &str) -> Value {
-    let list = lists.rules.lists().iter().find(|list| &*list.id == id && &*list.file == path);
+    let list = lists.rules.lists().iter().find(|list| lists.is_of(id, list) && &*list.file == path);
     json!({
         "list": id,
         "from": path,
@@ -140,13 +137,12 @@ fn from_file(lists: &Lists, id: &str, path: &str) -> Value {
         "rules": lists.counts.get(id).copied().unwrap_or(0),
         "left_out": left_out(lists, id),
         "state": "good",
-        "by": by_purpose(lists, |list| &*list.id == id && &*list.file == path),
+        "by": by_purpose(lists, |list| lists.is_of(id, list)),
     })
 }
 
 fn left_out(lists: &Lists, id: &str) -> usize {
-    let is_its = |label: &str| label.split(' ').next() == Some(id);
-    lists.reports.iter().filter(|(label, _)| is_its(label)).map(|(_, report)| report.bad + report.ignored).sum()
+    lists.reports_of(id).map(|(_, report)| report.bad + report.ignored).sum()
 }
 
 /// `vendor purpose` of rules, with how many there are.

@@ -2,6 +2,7 @@
 
 use super::args::{CheckArgs, CheckFormat};
 use super::enforced::{self, Enforced};
+use super::progress::during;
 use super::table::printable;
 use super::{Failure, Out};
 use crate::app::config::{Blocklist, Config, parse_moment};
@@ -27,8 +28,8 @@ enum Asked {
 pub(super) fn run(args: &CheckArgs, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let at = moment(args.at.as_deref())?;
     let Enforced { policy, commits, notes } = match args.as_enforced {
-        true => enforced::at(at, config)?,
-        false => policy(args, config, at)?,
+        true => during("reading lists", || enforced::at(at, config))?,
+        false => during("reading lists", || policy(args, config, at))?,
     };
     if args.format == CheckFormat::Text {
         notes.iter().try_for_each(|note| out.line(&printable(note)))?;

@@ -1,6 +1,7 @@
 //! `interdict config`: check, show, template.
 
 use super::args::ConfigCommand;
+use super::progress::during;
 use super::table::printable;
 use super::{Failure, Out};
 use crate::app::config::{TEMPLATE, load};
@@ -18,13 +19,16 @@ pub(super) fn run(command: &ConfigCommand, named: Option<&Path>, out: &mut Out) 
         }
         ConfigCommand::Check => {
             let config = load(named)?;
-            let mut lists = lists::load(&config)?;
-            judge_all(&config, &mut lists, None).map_err(Failure::wrong)?;
-            for (id, report) in &lists.reports {
+            let lists = during("reading lists", || {
+                let mut lists = lists::load(&config)?;
+                judge_all(&config, &mut lists, None).map_err(Failure::wrong)?;
+                Ok::<_, Failure>(lists)
+            })?;
+            for (id, file, report) in &lists.reports {
                 let left_out = report.bad + report.ignored;
-                out.line(&format!("list {}: {} rules, {left_out} lines left out", printable(id), report.rules))?;
+                out.line(&format!("list {id}: {} rules, {left_out} lines left out", report.rules))?;
                 for line in report.left_out() {
-                    out.line(&format!("  line {}: {}", line.line, printable(&line.why)))?;
+                    out.line(&printable(&format!("  {file}:{}: {}", line.line, line.why)))?;
                 }
             }
             for warning in lists.warnings.values().flatten() {

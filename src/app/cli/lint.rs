@@ -1,6 +1,7 @@
 //! `interdict lint`: what a list file would come to, with every line that is wrong.
 
 use super::args::LintArgs;
+use super::progress::during;
 use super::table::printable;
 use super::{Failure, Out, WRONG};
 use crate::app::config::{Blocklist, Config};
@@ -21,7 +22,7 @@ pub(super) fn run(args: &LintArgs, config: &Config, out: &mut Out) -> Result<u8,
     let gate = gate(config);
     let mut code = 0;
     for file in &args.files {
-        match one(file, format, &gate) {
+        match during(&format!("reading {}", file.display()), || one(file, format, &gate)) {
             Ok(lines) => lines.iter().try_for_each(|line| out.line(line))?,
             Err(refused) => {
                 out.line(&format!("{}: refused", file.display()))?;
@@ -45,7 +46,7 @@ fn one(file: &Path, format: Format, gate: &Gate) -> Result<Vec<String>, String> 
     let list = Blocklist::of_file(ID, file, format);
     let lists = lists::read_whole(&list, file).map_err(|why| why.to_string())?;
     let mut lines = Vec::new();
-    for (_, report) in &lists.reports {
+    for (_, report) in lists.reports_of(ID) {
         let left_out = report.bad + report.ignored;
         lines.push(format!("{shown}: good: {} rules, {left_out} lines left out", report.rules));
         let told = report.left_out();

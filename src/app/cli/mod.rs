@@ -16,6 +16,7 @@ mod control;
 mod enforced;
 mod export;
 mod lint;
+mod progress;
 mod report;
 mod run;
 mod sync;

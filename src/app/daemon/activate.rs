@@ -108,8 +108,8 @@ impl Activator {
         read(&self.state().config)
     }
 
-    /// What each list of the operator's came to when it was read.
-    pub(super) fn reports(&self) -> Vec<(String, Report)> {
+    /// What each file of the operator's lists came to when it was read.
+    pub(super) fn reports(&self) -> Vec<(String, String, Report)> {
         self.state().lists.reports.clone()
     }
 

@@ -59,6 +59,7 @@ pub(super) fn object(activator: &Activator, about: &About) -> Value {
         "alarms": alarms,
         "warnings": warnings,
         "sync": about.follower.objects(),
+        "fetching": about.follower.fetching(),
         "policy": policy_object(&policy),
         "counters": counters,
         "ledger": {
@@ -105,20 +106,16 @@ fn warnings(activator: &Activator, policy: &Policy) -> Vec<String> {
         format!("address ranges of {vendor} fall to observe on {when}: their evidence is then a year old")
     });
     let reports = activator.reports();
-    let reports = reports.iter().filter_map(|(label, report)| left_out(label, report));
+    let reports = reports.iter().filter_map(|(list, file, report)| left_out(list, file, report));
     expiring.chain(reports).chain(activator.gate_warnings()).collect()
 }
 
 /// What was left out of a file, with the first line of it.
-fn left_out(label: &str, report: &Report) -> Option<String> {
+fn left_out(list: &str, file: &str, report: &Report) -> Option<String> {
     let counted = [(report.bad, "unreadable"), (report.ignored, "not judged here")];
     let counted: Vec<String> =
         counted.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    let first = report.shown.iter().chain(&report.ignored_shown).min_by_key(|line| line.line)?;
-    Some(format!(
-        "list {label}: lines left out: {}; the first is line {}: {}; `interdict blocklist status` shows more",
-        counted.join(", "),
-        first.line,
-        first.why
-    ))
+    let first = report.left_out().into_iter().next()?;
+    let (counted, line, why) = (counted.join(", "), first.line, &first.why);
+    Some(format!("list {list}: lines left out: {counted}; the first is {file}:{line}: {why}"))
 }

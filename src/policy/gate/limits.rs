@@ -83,7 +83,8 @@ impl Limits {
             return Err((Check::Minimum, format!("it has {rules} rules, and at least {} are wanted", self.minimum)));
         }
         let lines = rules + new.bad + new.ignored;
-        if exceeds(new.bad, lines, self.bad_percent_max) {
+        // One bad line never costs a list, however short it is.
+        if new.bad > 1 && exceeds(new.bad, lines, self.bad_percent_max) {
             let why = format!("{} of {lines} lines are not readable; is it the right format?", new.bad);
             return Err((Check::Errors, why));
         }
@@ -145,6 +146,9 @@ mod tests {
     fn a_tenth_of_the_lines_may_be_unreadable() {
         let with = |bad| Counts { names: 90, bad, ..Counts::default() };
         assert_eq!(Limits::default().check(&with(10), None), Ok(()));
+        let short = |bad| Counts { names: 3, bad, ..Counts::default() };
+        assert_eq!(Limits::default().check(&short(1), None), Ok(()));
+        assert_eq!(Limits::default().check(&short(2), None).unwrap_err().0, Check::Errors);
         let (check, why) = Limits::default().check(&with(11), None).unwrap_err();
         assert_eq!((check, why.as_str()), (Check::Errors, "11 of 101 lines are not readable; is it the right format?"));
     }

@@ -110,7 +110,9 @@ impl Report {
     /// Refuses a file of which too much was left out as unreadable.
     pub(super) fn ratio(&self, file: &str) -> Result<(), Refusal> {
         let all = self.rules + self.ignored + self.bad;
-        if self.bad * 1_000 <= all * BAD_PER_MILLE_MAX {
+        // One bad line never costs a list, however short it is.
+        let is_one = self.bad == 1 && self.rules > 0;
+        if is_one || self.bad * 1_000 <= all * BAD_PER_MILLE_MAX {
             return Ok(());
         }
         let first = self.shown.first();
