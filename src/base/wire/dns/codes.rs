@@ -14,6 +14,8 @@ pub mod rtype {
     pub const SOA: u16 = 6;
     /// A name for an address.
     pub const PTR: u16 = 12;
+    /// What a host is; says here that not everything is told (RFC 8482).
+    pub const HINFO: u16 = 13;
     /// A mail exchange.
     pub const MX: u16 = 15;
     /// Text.
@@ -62,10 +64,24 @@ pub mod class {
     pub const ANY: u16 = 255;
 }
 
+/// EDNS options.
+pub mod option {
+    /// Who asked a forwarder, as an address prefix (RFC 7871).
+    pub const CLIENT_SUBNET: u16 = 8;
+    /// A cookie (RFC 7873).
+    pub const COOKIE: u16 = 10;
+    /// How long a stream may idle (RFC 7828).
+    pub const KEEPALIVE: u16 = 11;
+    /// Who asked a forwarder, as a hardware address: dnsmasq's `add-mac`, of the range for local use.
+    pub const MAC: u16 = 65_001;
+}
+
 /// Info codes of extended DNS errors (RFC 8914).
 pub mod ede {
     /// Option code of an extended DNS error.
     pub const OPTION: u16 = 15;
+    /// The operator's own policy withholds the answer.
+    pub const BLOCKED: u16 = 15;
     /// No reachable authority: every upstream was tried without a usable answer.
     pub const NO_REACHABLE_AUTHORITY: u16 = 22;
     /// A network error on the way to the upstream.
