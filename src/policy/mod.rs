@@ -19,6 +19,7 @@ pub mod gate;
 mod hit;
 mod index;
 pub mod list;
+pub mod local;
 mod rules;
 mod scope;
 mod settings;
@@ -39,6 +40,7 @@ pub use view::{RuleView, What};
 
 use crate::base::model::{BlockAnswer, Decision, PolicyId, RuleFacts, Wall};
 use crate::base::name::{Match, NameRef};
+use local::Local;
 use std::sync::Arc;
 
 /// Rules under settings at a date: immutable, and the only thing that decides.
@@ -122,6 +124,12 @@ impl Policy {
     #[must_use]
     pub fn sinkhole(&self) -> Sinkhole {
         self.settings.sinkhole
+    }
+
+    /// What is answered here without asking anybody.
+    #[must_use]
+    pub fn local(&self) -> &Local {
+        &self.settings.local
     }
 
     /// What a rule means outside this epoch. An id of another epoch gives the facts of no rule.

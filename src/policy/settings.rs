@@ -1,8 +1,10 @@
 //! What the operator wants: read from the config by `app`, or the defaults of the design.
 
+use super::local::Local;
 use super::{Exception, Scope};
 use crate::base::model::{BlockAnswer, Family, Purpose, PurposeSelector, Stage};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// Seconds that a block answer may be cached by the client.
 pub(super) const BLOCK_TTL_DEFAULT: u32 = 60;
@@ -20,6 +22,8 @@ pub struct Settings {
     pub block: BlockSettings,
     /// Where the sinkhole is, if there is one.
     pub sinkhole: Sinkhole,
+    /// What is answered here.
+    pub local: Arc<Local>,
     /// `false` while enforcement is paused: what would be blocked is observed.
     pub enforce: bool,
 }
@@ -33,6 +37,7 @@ impl Default for Settings {
             exceptions: Vec::new(),
             block: BlockSettings::default(),
             sinkhole: Sinkhole::default(),
+            local: Arc::default(),
             enforce: true,
         }
     }

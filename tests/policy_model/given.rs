@@ -265,5 +265,6 @@ fn settings(given: &Given) -> Settings {
         block: BlockSettings { answer: given.answer.parse().unwrap_or(BlockAnswer::Null), ttl: 60 },
         sinkhole: Sinkhole::default(),
         enforce: given.enforce,
+        ..Settings::default()
     }
 }

@@ -3,6 +3,7 @@
 use super::blocklist::{self, Blocklist};
 use super::file::{self, File, Servers};
 use super::load::line_of;
+use super::local;
 use super::{ConfigError, Source};
 use crate::base::model::{BlockAnswer, PurposeSelector, Wall};
 use crate::base::name::Name;
@@ -123,7 +124,7 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
         workers: if workers == 0 { cores } else { workers },
         cache_octets: p.bound(&file.dns.cache_mib, "cache_mib", 1, CACHE_MIB_MAX) << 20,
         upstreams: upstreams(p, &file.upstream),
-        settings: settings(p, file),
+        settings: settings(p, file, base),
         stage_lines: file.policy.stages.keys().map(|key| line_of(text, key.span().start)).collect(),
         vendors: file.policy.vendors.as_ref().map(|path| base.join(path.get_ref())),
         blocklists: blocklist::all(p, &file.blocklist, base),
@@ -171,7 +172,7 @@ fn upstreams(p: &mut Problems<'_>, upstream: &file::Upstream) -> Upstreams {
     Upstreams::Servers(servers)
 }
 
-fn settings(p: &mut Problems<'_>, file: &File) -> Settings {
+fn settings(p: &mut Problems<'_>, file: &File, base: &Path) -> Settings {
     let word = |at: &Spanned<String>| at.get_ref().to_ascii_lowercase();
     Settings {
         scope: Scope {
@@ -185,6 +186,7 @@ fn settings(p: &mut Problems<'_>, file: &File) -> Settings {
             ttl: p.bound(&file.block.ttl, "ttl", 0, 86_400),
         },
         sinkhole: sinkhole(p, &file.sinkhole),
+        local: local::local(p, file, base),
         enforce: true,
     }
 }

@@ -73,6 +73,15 @@ pub struct Dns {
     pub workers: Spanned<usize>,
     /// Mebibytes of the answer cache.
     pub cache_mib: Spanned<usize>,
+    /// Records to answer with: `name [ttl] TYPE data`.
+    pub records: Vec<Spanned<String>>,
+    /// A hosts file to answer from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Spanned<PathBuf>>,
+    /// Names of the own network: asked upstream although special, and allowed private addresses.
+    pub private_names: Vec<Spanned<String>>,
+    /// Whether answers with private addresses for public names are withheld.
+    pub rebind_protection: bool,
 }
 
 impl Default for Dns {
@@ -84,6 +93,10 @@ impl Default for Dns {
             allow: networks.map(|net| spanned((*net).to_owned())).collect(),
             workers: spanned(0),
             cache_mib: spanned(64),
+            records: Vec::new(),
+            hosts: None,
+            private_names: Vec::new(),
+            rebind_protection: true,
         }
     }
 }
@@ -146,12 +159,14 @@ pub struct Block {
     pub answer: Spanned<String>,
     /// Seconds that a block answer may be cached.
     pub ttl: Spanned<u32>,
+    /// Whether applications that ask are told not to go round this resolver.
+    pub canaries: bool,
 }
 
 impl Default for Block {
     fn default() -> Self {
         let block = crate::policy::BlockSettings::default();
-        Self { answer: spanned(block.answer.to_string()), ttl: spanned(block.ttl) }
+        Self { answer: spanned(block.answer.to_string()), ttl: spanned(block.ttl), canaries: true }
     }
 }
 

@@ -34,8 +34,10 @@ mod tests {
         let full: File = toml::from_str(&text).unwrap();
         let shown = toml::to_string(&full).unwrap();
         let of_lists = ["git", "branch", "every", "signers", "promise", "ca", "ssh_key", "known_hosts"];
-        let keys =
-            ["clients", "address", "name", "approver", "until", "reason", "id", "path", "format", "stage", "vendors"];
+        let keys = [
+            "clients", "address", "name", "approver", "until", "reason", "id", "path", "format", "stage", "vendors",
+            "hosts",
+        ];
         for key in keys.iter().chain(&of_lists) {
             assert!(shown.contains(&format!("{key} = ")), "{key} is not in the template");
         }

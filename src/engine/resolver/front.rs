@@ -3,7 +3,7 @@
 //! ```text
 //! message ─ QueryView::parse ─┬─ no query ─▶ error reply, or silence
 //!                             └─ policy.decide ─┬─ block ─▶ block answer, hit
-//!                                               └─ cache ─┬─ nothing ─▶ Miss, hit ─▶ core ─▶ answer_from
+//!                                               └─ cache ─┬─ nothing ─▶ local? ─▶ Miss, hit ─▶ core ─▶ answer_from
 //!                                                         └─ judge ─┬─ block ─▶ block answer, hit
 //!                                                                   └─ stored answer, hit
 //! ```
@@ -13,6 +13,7 @@
 use super::block::{self, Blocked};
 use super::cache::{Cache, CacheKey};
 use super::judge::{self, Asked, Judged};
+use super::local;
 use super::stored::StoredAnswer;
 use crate::base::model::limits::{MESSAGE_OCTETS_MAX, UDP_OCTETS_MAX};
 use crate::base::model::{BlockAnswer, Decision, Now};
@@ -113,7 +114,16 @@ pub fn answer(now: Now, policy: &Policy, cache: &Cache, ask: &Ask<'_>, out: &mut
         return blocked(policy, &asked, &query, ask, out);
     }
     let key = CacheKey::from(&query);
-    let Some(stored) = cache.get(now.mono, &key) else {
+    let stored = cache.get(now.mono, &key);
+    // What was found clean under this policy came from upstream under it, or is no name that is answered here.
+    if !stored.as_ref().is_some_and(|stored| stored.is_clean(policy.epoch())) {
+        let limit = limit(&query, ask.transport);
+        if let Some(len) = local::answer(policy, &asked, &query, limit, out) {
+            let Some(len) = len else { return Outcome::Drop(DropReason::NoRoom) };
+            return Outcome::Answered { len, hit: asked.hit() };
+        }
+    }
+    let Some(stored) = stored else {
         return Outcome::Miss(Miss { key, hit: asked.hit() });
     };
     match serve(now, policy, &stored, (&asked, &query, ask), out) {
@@ -151,16 +161,8 @@ pub fn fail(ask: &Ask<'_>, failure: Failure, out: &mut [u8]) -> usize {
     let limit = limit(&query, ask.transport);
     let Some(reply) = Reply::new(out, limit, &Head::from(&query)) else { return 0 };
     let (code, text) = failure.ede();
-    let mut option = [0; 64];
-    let len = u16::try_from(text.len() + 2).unwrap_or_default();
-    let parts = [&ede::OPTION.to_be_bytes()[..], &len.to_be_bytes(), &code.to_be_bytes(), text.as_bytes()];
-    let mut written = 0;
-    for part in parts {
-        let Some(into) = option.get_mut(written..written + part.len()) else { break };
-        into.copy_from_slice(part);
-        written += part.len();
-    }
-    reply.finish(Rcode::SERVFAIL, option.get(..written).unwrap_or_default())
+    let mut option = [0; ede::OPTION_OCTETS_MAX];
+    reply.finish(Rcode::SERVFAIL, ede::write(code, text, &mut option))
 }
 
 /// The reply to what is no query, or none.
@@ -209,6 +211,7 @@ fn serve(
     let (len, hit) = match judge::answer(policy, stored, asked) {
         Judged::Pass { hit, listed } => (stored.write(now.mono, query, listed, limit, out), hit),
         Judged::Block { verdict, hit } => (block::answer(policy, &verdict, Blocked::Target, query, limit, out), hit),
+        Judged::Withheld => (local::withheld(policy, query, limit, out), None),
     };
     len.map_or(Outcome::Drop(DropReason::NoRoom), |len| Outcome::Answered { len, hit })
 }

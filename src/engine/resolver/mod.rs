@@ -12,6 +12,7 @@ pub mod cache;
 pub mod core;
 pub mod front;
 mod judge;
+mod local;
 pub mod stored;
 
 pub use cache::{Cache, CacheKey};

@@ -86,6 +86,24 @@ pub mod ede {
     pub const NO_REACHABLE_AUTHORITY: u16 = 22;
     /// A network error on the way to the upstream.
     pub const NETWORK_ERROR: u16 = 23;
+    /// Octets that [`write`] needs at most.
+    pub const OPTION_OCTETS_MAX: usize = 96;
+
+    /// Writes a whole option, cutting its text to the room that there is, and gives its octets.
+    #[must_use]
+    pub fn write<'o>(code: u16, text: &str, out: &'o mut [u8; OPTION_OCTETS_MAX]) -> &'o [u8] {
+        let text = text.as_bytes();
+        let text = text.get(..OPTION_OCTETS_MAX - 6).unwrap_or(text);
+        let len = u16::try_from(text.len() + 2).unwrap_or_default();
+        let parts = [&OPTION.to_be_bytes()[..], &len.to_be_bytes(), &code.to_be_bytes(), text];
+        let mut rest = &mut out[..];
+        for part in parts {
+            let Some((into, after)) = rest.split_at_mut_checked(part.len()) else { break };
+            into.copy_from_slice(part);
+            rest = after;
+        }
+        out.get(..6 + text.len()).unwrap_or_default()
+    }
 }
 
 /// A response code: the four bits of the header with the eight of OPT above them.
