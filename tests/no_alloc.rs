@@ -102,7 +102,7 @@ fn the_front_allocates_nothing() {
                     Outcome::Drop(_) => 2,
                 }] += 1;
             }
-            let (count, _) = allocations(|| front::fail(&ask, Failure::Timeout, &mut out));
+            let (count, _) = allocations(|| front::fail(at(0), &ask, Failure::Timeout, &mut out));
             assert_eq!(count, 0);
         }
     }

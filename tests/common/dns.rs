@@ -123,7 +123,7 @@ pub(crate) fn query_with(
 
 /// A query over UDP.
 pub(crate) fn udp(message: &[u8]) -> Ask<'_> {
-    Ask { client: CLIENT, transport: Transport::Udp, message }
+    Ask::new(CLIENT, Transport::Udp, message)
 }
 
 /// A query over TCP.

@@ -3,10 +3,11 @@
 use super::blocklist::{self, Blocklist};
 use super::file::{self, File, Servers};
 use super::load::line_of;
-use super::local;
 use super::{ConfigError, Source};
+use super::{clients, local};
 use crate::base::model::{BlockAnswer, PurposeSelector, Wall};
 use crate::base::name::Name;
+use crate::io::listen::{Forwarder, LimitSettings};
 use crate::policy::{BlockSettings, Exception, Scope, Settings, Sinkhole, StageSetting};
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
@@ -31,6 +32,10 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Networks that may ask.
     pub allow: Vec<IpNet>,
+    /// How much clients may ask.
+    pub limits: LimitSettings,
+    /// Who asks for others.
+    pub forwarders: Vec<Forwarder>,
     /// UDP workers for each address.
     pub workers: usize,
     /// Octets of the answer cache.
@@ -98,7 +103,13 @@ impl Problems<'_> {
         all.iter().filter_map(|at| self.parse(at, key, form)).collect()
     }
 
-    fn bound<T: PartialOrd + Copy + std::fmt::Display>(&mut self, at: &Spanned<T>, key: &str, least: T, most: T) -> T {
+    pub(super) fn bound<T: PartialOrd + Copy + std::fmt::Display>(
+        &mut self,
+        at: &Spanned<T>,
+        key: &str,
+        least: T,
+        most: T,
+    ) -> T {
         let value = *at.get_ref();
         if value < least || value > most {
             self.push(at, &format!("{key} = {value} is out of bounds; it must be {least} to {most}"));
@@ -121,6 +132,8 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
         file: file.clone(),
         listen: p.parse_all(&file.dns.listen, "listen", "write \"address:port\", as \"127.0.0.1:5300\""),
         allow: p.parse_all(&file.dns.allow, "allow", "write a network, as \"192.168.0.0/16\""),
+        limits: clients::limits(p, &file.dns),
+        forwarders: clients::forwarders(p, &file.dns),
         workers: if workers == 0 { cores } else { workers },
         cache_octets: p.bound(&file.dns.cache_mib, "cache_mib", 1, CACHE_MIB_MAX) << 20,
         upstreams: upstreams(p, &file.upstream),
@@ -240,7 +253,7 @@ fn exception(p: &mut Problems<'_>, at: &file::Exception) -> Option<Exception> {
     })
 }
 
-fn network(p: &mut Problems<'_>, at: &Spanned<String>, key: &str) -> Option<IpNet> {
+pub(super) fn network(p: &mut Problems<'_>, at: &Spanned<String>, key: &str) -> Option<IpNet> {
     let net = crate::policy::list::parse_range(at.get_ref());
     if net.is_none() {
         p.push(at, &format!("{key} = {:?} is no address or network; write \"192.0.2.0/24\"", at.get_ref()));

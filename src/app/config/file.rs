@@ -69,6 +69,15 @@ pub struct Dns {
     pub listen: Vec<Spanned<String>>,
     /// Networks that may ask.
     pub allow: Vec<Spanned<String>>,
+    /// Queries a second of one client; 0 is no limit.
+    pub client_rate: Spanned<u32>,
+    /// Queries a second of one IPv4 /24 or IPv6 /56; 0 is no limit.
+    pub prefix_rate: Spanned<u32>,
+    /// Kibibytes of UDP answers a second to a public network whose clients have not proven their address; 0 is no limit.
+    pub answer_kib: Spanned<u32>,
+    /// Who asks for others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forwarders: Vec<Forwarder>,
     /// UDP workers for each address; 0 is one a core.
     pub workers: Spanned<usize>,
     /// Mebibytes of the answer cache.
@@ -88,9 +97,14 @@ impl Default for Dns {
     fn default() -> Self {
         let networks = ["127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"];
         let networks = networks.iter().chain(&["::1/128", "fc00::/7", "fe80::/10"]);
+        let limits = crate::io::listen::LimitSettings::default();
         Self {
             listen: vec![spanned("127.0.0.1:5300".to_owned())],
             allow: networks.map(|net| spanned((*net).to_owned())).collect(),
+            client_rate: spanned(limits.client_rate),
+            prefix_rate: spanned(limits.prefix_rate),
+            answer_kib: spanned(limits.answer_kib),
+            forwarders: Vec::new(),
             workers: spanned(0),
             cache_mib: spanned(64),
             records: Vec::new(),
@@ -99,6 +113,17 @@ impl Default for Dns {
             rebind_protection: true,
         }
     }
+}
+
+/// Addresses that ask for others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forwarder {
+    /// An address or network.
+    pub address: Spanned<String>,
+    /// How it names the client: `proxy`, `ecs`, `mac`; silence means not at all.
+    #[serde(default)]
+    pub identity: Vec<Spanned<String>>,
 }
 
 /// Who answers what is not blocked.

@@ -12,6 +12,14 @@ pub fn meant(address: IpAddr) -> IpAddr {
     }
 }
 
+/// The link-local address that a hardware address makes (RFC 4291, appendix A): what stands for a client of whom nothing else is
+/// known.
+#[must_use]
+pub const fn link_local([a, b, c, d, e, f]: [u8; 6]) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = [a as u16 ^ 2, b as u16, c as u16, d as u16, e as u16, f as u16];
+    Ipv6Addr::new(0xfe80, 0, 0, 0, a << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f)
+}
+
 /// Whether an address is of a network that nobody outside reaches, in whatever coat: private (RFC 1918), loopback, link-local,
 /// unique-local (RFC 4193), site-local, unspecified or of "this network", also as IPv4-mapped or IPv4-compatible IPv6, below the
 /// prefixes of NAT64 (RFC 6052, RFC 8215) and 6to4 (RFC 3056). The ranges for documentation (RFC 5737, RFC 3849) are not.

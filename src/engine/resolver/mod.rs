@@ -9,6 +9,7 @@
 
 mod block;
 pub mod cache;
+mod cookie;
 pub mod core;
 pub mod front;
 mod judge;
@@ -16,5 +17,6 @@ mod local;
 pub mod stored;
 
 pub use cache::{Cache, CacheKey};
+pub use cookie::Cookies;
 pub use front::{Ask, DropReason, Failure, Miss, Outcome, Transport};
 pub use stored::{AnswerError, AnswerLimits, StoredAnswer};
