@@ -1,5 +1,6 @@
 //! What the operator wants: read from the config by `app`, or the defaults of the design.
 
+use super::group::Group;
 use super::local::Local;
 use super::{Exception, Scope};
 use crate::base::model::{BlockAnswer, Family, Purpose, PurposeSelector, Stage};
@@ -16,6 +17,8 @@ pub struct Settings {
     pub scope: Scope,
     /// The operator's own stages, which win over authorities.
     pub stages: Vec<StageSetting>,
+    /// Clients for whom other stages hold, [`GROUPS_MAX`](super::GROUPS_MAX) groups at most.
+    pub groups: Vec<Group>,
     /// The operator's exceptions, which win over everything.
     pub exceptions: Vec<Exception>,
     /// How blocks are answered.
@@ -34,6 +37,7 @@ impl Default for Settings {
         Self {
             scope: Scope { jurisdictions: vec!["us".to_owned()], binds: vec!["everyone".to_owned()] },
             stages: Vec::new(),
+            groups: Vec::new(),
             exceptions: Vec::new(),
             block: BlockSettings::default(),
             sinkhole: Sinkhole::default(),

@@ -64,6 +64,7 @@ pub(crate) fn policy(epoch: u64, answer: BlockAnswer) -> Policy {
 /// The fixture's policy; `excepted` are names that the operator lets pass.
 pub(crate) fn with(epoch: u64, answer: BlockAnswer, stage: Stage, excepted: &[&str], sinkhole: Sinkhole) -> Policy {
     let exception = |name: &&str| Exception {
+        groups: Vec::new(),
         name: Some(name.parse().unwrap()),
         net: None,
         clients: Vec::new(),

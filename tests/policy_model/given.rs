@@ -250,6 +250,7 @@ fn settings(given: &Given) -> Settings {
         stage: *stage,
     };
     let exception = |spared: &Spared| Exception {
+        groups: Vec::new(),
         name: spared.name.as_ref().map(|name| name.parse().unwrap()),
         net: spared.net.map(|net| net.parse().unwrap()),
         clients: if spared.client { vec!["10.0.0.0/8".parse().unwrap()] } else { Vec::new() },

@@ -46,6 +46,8 @@ pub struct Config {
     pub settings: Settings,
     /// The line of each of `settings.stages` in the file, from 1.
     pub stage_lines: Vec<usize>,
+    /// The line of each of `settings.groups` in the file, from 1.
+    pub group_lines: Vec<usize>,
     /// A folder of vendor files instead of the embedded ones.
     pub vendors: Option<PathBuf>,
     /// Further lists, in order.
@@ -139,6 +141,7 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
         upstreams: upstreams(p, &file.upstream),
         settings: settings(p, file, base),
         stage_lines: file.policy.stages.keys().map(|key| line_of(text, key.span().start)).collect(),
+        group_lines: file.group.iter().map(|group| line_of(text, group.id.span().start)).collect(),
         vendors: file.policy.vendors.as_ref().map(|path| base.join(path.get_ref())),
         blocklists: blocklist::all(p, &file.blocklist, base),
         store: base.join(&file.store.path),
@@ -193,7 +196,8 @@ fn settings(p: &mut Problems<'_>, file: &File, base: &Path) -> Settings {
             binds: file.policy.scope.iter().map(word).collect(),
         },
         stages: file.policy.stages.iter().filter_map(|(key, value)| stage(p, key, value)).collect(),
-        exceptions: file.exception.iter().filter_map(|at| exception(p, at)).collect(),
+        groups: clients::groups(p, &file.group),
+        exceptions: file.exception.iter().filter_map(|at| exception(p, at, &file.group)).collect(),
         block: BlockSettings {
             answer: p.parse(&file.block.answer, "answer", "see [block] in the template").unwrap_or(BlockAnswer::Null),
             ttl: p.bound(&file.block.ttl, "ttl", 0, 86_400),
@@ -204,7 +208,7 @@ fn settings(p: &mut Problems<'_>, file: &File, base: &Path) -> Settings {
     }
 }
 
-fn stage(p: &mut Problems<'_>, key: &Spanned<String>, value: &Spanned<String>) -> Option<StageSetting> {
+pub(super) fn stage(p: &mut Problems<'_>, key: &Spanned<String>, value: &Spanned<String>) -> Option<StageSetting> {
     let (vendor, part) = match key.get_ref().split_once(':') {
         Some((vendor, part)) => (vendor, Some(part)),
         None => (key.get_ref().as_str(), None),
@@ -220,7 +224,7 @@ fn stage(p: &mut Problems<'_>, key: &Spanned<String>, value: &Spanned<String>) -
     Some(StageSetting { vendor: vendor.to_owned(), part, stage })
 }
 
-fn exception(p: &mut Problems<'_>, at: &file::Exception) -> Option<Exception> {
+fn exception(p: &mut Problems<'_>, at: &file::Exception, groups: &[file::Group]) -> Option<Exception> {
     let name = match &at.name {
         None => None,
         Some(text) => match Name::parse_host(text.get_ref()) {
@@ -243,7 +247,13 @@ fn exception(p: &mut Problems<'_>, at: &file::Exception) -> Option<Exception> {
             p.push(text, &format!("{key} is empty; say it, so that the exception can be judged later"));
         }
     }
+    for id in &at.groups {
+        if !groups.iter().any(|group| group.id.get_ref() == id.get_ref()) {
+            p.push(id, &format!("groups: {:?} is no [[group]] of this file", id.get_ref()));
+        }
+    }
     Some(Exception {
+        groups: at.groups.iter().map(|id| id.get_ref().clone()).collect(),
         name,
         net,
         clients: at.clients.iter().filter_map(|text| network(p, text, "clients")).collect(),

@@ -35,6 +35,9 @@ pub struct File {
     pub ledger: Ledger,
     /// `[log]`
     pub log: Log,
+    /// `[[group]]`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub group: Vec<Group>,
     /// `[[exception]]`
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exception: Vec<Exception>,
@@ -55,6 +58,7 @@ impl Default for File {
             store: Store::default(),
             ledger: Ledger::default(),
             log: Log::default(),
+            group: Vec::new(),
             exception: Vec::new(),
             blocklist: Vec::new(),
         }
@@ -247,6 +251,19 @@ impl Default for Log {
     }
 }
 
+/// Clients for whom other stages hold.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// What it is called.
+    pub id: Spanned<String>,
+    /// Networks, addresses and hardware addresses.
+    pub clients: Vec<Spanned<String>>,
+    /// As `[policy.stages]`; a list's id stands for the list.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stages: BTreeMap<Spanned<String>, Spanned<String>>,
+}
+
 /// An operator's exception.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -260,6 +277,9 @@ pub struct Exception {
     /// Clients that it is for; silence means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<Spanned<String>>,
+    /// Groups that it is for; silence means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Spanned<String>>,
     /// Why.
     pub reason: Spanned<String>,
     /// Who said so.

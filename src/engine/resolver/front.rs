@@ -141,6 +141,7 @@ pub fn answer(now: Now, policy: &Policy, cache: &Cache, ask: &Ask<'_>, out: &mut
         Ok(query) => query,
         Err(malformed) => return refuse(&malformed, ask, out),
     };
+    let policy = policy.of(ask.client);
     let asked = judged(policy, &query, ask);
     if asked.verdict.decision == Decision::Block {
         return blocked(policy, &asked, &query, ask, out);
@@ -174,6 +175,7 @@ pub fn answer_from(now: Now, policy: &Policy, stored: &StoredAnswer, ask: &Ask<'
         Ok(query) => query,
         Err(malformed) => return refuse(&malformed, ask, out),
     };
+    let policy = policy.of(ask.client);
     let asked = judged(policy, &query, ask);
     if asked.verdict.decision == Decision::Block {
         return blocked(policy, &asked, &query, ask, out);
