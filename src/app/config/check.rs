@@ -10,12 +10,14 @@ use crate::base::model::{BlockAnswer, PurposeSelector, Wall};
 use crate::base::name::Name;
 use crate::io::listen::{Forwarder, LimitSettings};
 use crate::policy::gate::Target;
+use crate::policy::local::Local;
 use crate::policy::{BlockSettings, Exception, Scope, Settings, Sinkhole, StageSetting};
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use toml::Spanned;
 
 /// Workers for one address; more would only share out the same cores.
@@ -131,6 +133,8 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
     let mut problems = Problems { file: source.to_string(), text, all: Vec::new() };
     let p = &mut problems;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let resolving = upstream::resolving(p, file);
+    let local = local::local(p, file, &resolving.zones, base);
     let workers = p.bound(&file.dns.workers, "workers", 0, WORKERS_MAX);
     let config = Config {
         source: source.clone(),
@@ -142,8 +146,8 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
         workers: if workers == 0 { cores } else { workers },
         cache_octets: p.bound(&file.dns.cache_mib, "cache_mib", 1, CACHE_MIB_MAX) << 20,
         upstreams: upstream::servers(p, &file.upstream),
-        resolving: upstream::resolving(p, file),
-        settings: settings(p, file, base),
+        settings: settings(p, file, local),
+        resolving,
         stage_lines: file.policy.stages.keys().map(|key| line_of(text, key.span().start)).collect(),
         group_lines: file.group.iter().map(|group| line_of(text, group.id.span().start)).collect(),
         vendors: file.policy.vendors.as_ref().map(|path| base.join(path.get_ref())),
@@ -167,7 +171,7 @@ fn one_of(p: &mut Problems<'_>, at: &Spanned<String>, key: &str, words: &[&str])
     at.get_ref().clone()
 }
 
-fn settings(p: &mut Problems<'_>, file: &File, base: &Path) -> Settings {
+fn settings(p: &mut Problems<'_>, file: &File, local: Arc<Local>) -> Settings {
     let word = |at: &Spanned<String>| at.get_ref().to_ascii_lowercase();
     Settings {
         scope: Scope {
@@ -182,7 +186,7 @@ fn settings(p: &mut Problems<'_>, file: &File, base: &Path) -> Settings {
             ttl: p.bound(&file.block.ttl, "ttl", 0, 86_400),
         },
         sinkhole: sinkhole(p, &file.sinkhole),
-        local: local::local(p, file, base),
+        local,
         enforce: true,
     }
 }
