@@ -31,6 +31,7 @@ pub use read::{EndpointFacts, Filter, Ledger, ReportRow, Summary, TOP_DESTINATIO
 pub use run::{Activation, Gap, GapReason, Totals};
 pub use writer::{Clock, Writer, WriterHandle};
 
+use crate::engine::ledger::Batch;
 use crate::base::model::{Sighting, Wall};
 use ids::Ids;
 use rusqlite::{Connection, TransactionBehavior};
@@ -161,6 +162,11 @@ impl Store {
             .map_err(|error| self.failed("write", error))?;
         self.totals = done.totals;
         Ok(done)
+    }
+
+    /// The sightings of a batch, as far apart as the ledger tells them; attempts by unknown rules are lost.
+    fn sightings(&self, batch: &Batch) -> (Vec<Sighting>, u64) {
+        batch.sightings(|row| self.ids.is_apart(&batch.policy, row))
     }
 
     /// Commits sightings alone.
