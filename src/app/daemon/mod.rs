@@ -32,6 +32,7 @@ use crate::engine::resolver::core::Counters;
 use crate::io::control::Server;
 use crate::io::store::{self, Store, StoreError, StoreSettings, Writer};
 use crate::io::sys::clock;
+use crate::io::sys::memory;
 use crate::io::sys::socket::ListenError;
 use crate::io::upstream::resolv;
 use activate::Activator;
@@ -78,12 +79,14 @@ pub enum StartError {
 /// # Errors
 /// What kept it from starting, or from writing the last of the ledger.
 pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Result<(), StartError> {
+    memory::map_large_blocks();
     let now = clock::now().wall;
     let store = Store::open(&config.store, StoreSettings { retention_days: config.keep_days }, now)?;
     let last = store.last_activation()?;
     let (snapshots, unusable) = lists::Snapshots::held_or_none(&feeds(&config));
     let lists = lists::load_with(&config, &snapshots)?;
     drop(snapshots);
+    memory::give_back();
     let (upstreams, upstream_alarm) = upstreams(&config);
     let opened = wire::open(&config)?;
     let addresses: Vec<SocketAddr> = opened.iter().map(|listeners| listeners.address).collect();

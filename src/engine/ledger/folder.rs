@@ -218,8 +218,8 @@ impl Folder {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::Folded;
+    use super::*;
     use crate::base::model::{Destination, Purpose, Stage};
     use crate::base::name::{Match, NameBuf, Pattern};
     use crate::policy::{Class, List, RuleSetBuilder, Settings, Subject};

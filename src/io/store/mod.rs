@@ -31,8 +31,8 @@ pub use read::{EndpointFacts, Filter, Ledger, ReportRow, Summary, TOP_DESTINATIO
 pub use run::{Activation, Gap, GapReason, Totals};
 pub use writer::{Clock, Writer, WriterHandle};
 
-use crate::engine::ledger::Batch;
 use crate::base::model::{Sighting, Wall};
+use crate::engine::ledger::Batch;
 use ids::Ids;
 use rusqlite::{Connection, TransactionBehavior};
 use std::fs::File;

@@ -194,7 +194,8 @@ mod tests {
     #[test]
     fn a_full_table_is_searched_once_around_and_no_further() {
         let mut table = Table::for_entries(0);
-        (0..6).for_each(|offset| table.insert(u64::from(offset), Slot { offset, class: ClassId(0), read: Read::Exact }));
+        (0..6)
+            .for_each(|offset| table.insert(u64::from(offset), Slot { offset, class: ClassId(0), read: Read::Exact }));
         assert_eq!(found(&table, 4, |_| false), Some(4));
         assert_eq!(found(&table, 5, |_| true), None);
     }
