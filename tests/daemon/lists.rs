@@ -392,6 +392,8 @@ fn revisions_and_files_are_compared_and_tried_on_a_query_log() {
     let stats = home.run(&["blocklist", "stats", "--format", "json"]).json();
     let geo = stats.as_array().unwrap().iter().find(|row| row["list"] == "geo").unwrap();
     assert_eq!((&geo["rules"], &geo["hits"]), (&2.into(), &1.into()));
+    // Two entries of header and name at least, and the tables' share at most.
+    assert!((40..1_000).contains(&geo["octets"].as_u64().unwrap()), "{geo}");
 }
 
 #[test]

@@ -156,7 +156,7 @@ fn asked(line: &str) -> Option<String> {
     }
 }
 
-/// Rules, what is left out, and what the ledger saw of each list.
+/// Rules, what they take, and what the ledger saw of each list.
 pub(super) fn stats(format: TableFormat, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let lists = lists::load(config)?;
     let mut hits: BTreeMap<String, u64> = BTreeMap::new();
@@ -170,18 +170,21 @@ pub(super) fn stats(format: TableFormat, config: &Config, out: &mut Out) -> Resu
         Err(StoreError::Missing { .. }) => {}
         Err(error) => return Err(Failure::failed(error)),
     }
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<String, (usize, f64)> = BTreeMap::new();
     for rule in lists.rules.rules() {
         let Some(class) = lists.rules.class(rule.class) else { continue };
         let whose = class.vendor.clone().or_else(|| lists.rules.list(class.list).map(|list| Arc::clone(&list.id)));
-        *counts.entry(whose.map_or_else(String::new, |id| id.to_string())).or_default() += 1;
+        let (count, octets) = counts.entry(whose.map_or_else(String::new, |id| id.to_string())).or_default();
+        *count += 1;
+        *octets += lists.rules.octets_of(&rule);
     }
-    let mut table = Table::new(&["list", "rules", "hits"]);
+    let mut table = Table::new(&["list", "rules", "octets", "hits"]);
     let mut rows = Vec::new();
-    for (id, rules) in &counts {
+    for (id, (rules, octets)) in &counts {
         let seen = hits.get(id).copied().unwrap_or(0);
-        table.row(vec![id.clone(), rules.to_string(), seen.to_string()]);
-        rows.push(json!({ "list": id, "rules": rules, "hits": seen }));
+        let octets = octets.round() as u64;
+        table.row(vec![id.clone(), rules.to_string(), octets.to_string(), seen.to_string()]);
+        rows.push(json!({ "list": id, "rules": rules, "octets": octets, "hits": seen }));
     }
     print(&table, &rows, format, out)?;
     if format == TableFormat::Table {
