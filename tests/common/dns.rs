@@ -63,6 +63,16 @@ pub(crate) fn policy(epoch: u64, answer: BlockAnswer) -> Policy {
 
 /// The fixture's policy; `excepted` are names that the operator lets pass.
 pub(crate) fn with(epoch: u64, answer: BlockAnswer, stage: Stage, excepted: &[&str], sinkhole: Sinkhole) -> Policy {
+    made(epoch, settings(answer, stage, excepted, sinkhole))
+}
+
+/// The rules under settings.
+pub(crate) fn made(epoch: u64, settings: Settings) -> Policy {
+    Policy::new(epoch, Arc::new(rules()), Arc::new(settings), wall())
+}
+
+/// Settings with what is wanted for `acme`.
+pub(crate) fn settings(answer: BlockAnswer, stage: Stage, excepted: &[&str], sinkhole: Sinkhole) -> Settings {
     let exception = |name: &&str| Exception {
         groups: Vec::new(),
         name: Some(name.parse().unwrap()),
@@ -72,14 +82,13 @@ pub(crate) fn with(epoch: u64, answer: BlockAnswer, stage: Stage, excepted: &[&s
         approver: "test".to_owned(),
         until: None,
     };
-    let settings = Settings {
+    Settings {
         stages: vec![StageSetting { vendor: "acme".to_owned(), part: None, stage }],
         exceptions: excepted.iter().map(exception).collect(),
         block: BlockSettings { answer, ttl: 60 },
         sinkhole,
         ..Settings::default()
-    };
-    Policy::new(epoch, Arc::new(rules()), Arc::new(settings), wall())
+    }
 }
 
 fn wall() -> Wall {

@@ -1,15 +1,17 @@
 //! Plays a scenario: the client and the servers as it says, everything between them as it runs in the daemon.
 
-use crate::dns_fixture::{CLIENT, with};
+use crate::dns_fixture::{CLIENT, made, settings};
 use crate::message::{hex, name, opt, option, option_of, question_end, rcode, record, rtype, shown, shown_words};
 use crate::script::{Scenario, Step};
 use interdict::base::model::{BlockAnswer, Now, Stage};
+use interdict::base::name::Name;
 use interdict::engine::resolver::core::{
     Core, CoreSettings, Counters, ExchangeFailure, Mode, Transmit, Waiter, ZoneServers,
 };
 use interdict::engine::resolver::front::{self, Outcome};
 use interdict::engine::resolver::{Ask, Cache, Transport};
-use interdict::policy::{Policy, Sinkhole};
+use interdict::policy::local::{Local, LocalSettings};
+use interdict::policy::{Policy, Settings, Sinkhole};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,6 +42,8 @@ struct World {
     cache: Arc<Cache>,
     counters: Arc<Counters>,
     policy: Policy,
+    /// What has servers of its own, which every policy knows.
+    zones: Vec<Name>,
     epoch: u64,
     now: Now,
     /// Sent upstream and not looked at.
@@ -94,7 +98,7 @@ fn set(setup: &mut Setup, step: &Step) {
     }
 }
 
-fn policy(epoch: u64, step: Option<&Step>) -> Policy {
+fn policy(epoch: u64, zones: &[Name], step: Option<&Step>) -> Policy {
     let has = |word: &str| step.is_some_and(|step| step.has(word));
     let stage = match () {
         () if has("off") => Stage::Off,
@@ -103,18 +107,22 @@ fn policy(epoch: u64, step: Option<&Step>) -> Policy {
     };
     let answer = step.and_then(|step| step.value("answer")).unwrap_or("null").parse::<BlockAnswer>().unwrap();
     let excepted: Vec<&str> = step.and_then(|step| step.value("except")).into_iter().collect();
-    with(epoch, answer, stage, &excepted, Sinkhole::default())
+    let local = Local::new(LocalSettings { private_names: zones.to_vec(), ..LocalSettings::default() });
+    let settings = settings(answer, stage, &excepted, Sinkhole::default());
+    made(epoch, Settings { local: Arc::new(local), ..settings })
 }
 
 impl World {
     fn new(setup: &Setup) -> Self {
+        let zones: Vec<Name> = setup.core.zones.iter().map(|zone| zone.name.clone()).collect();
         let counters = Arc::new(Counters::default());
         let cache = Arc::new(Cache::with_stale(setup.cache_bytes, 7, setup.stale_max));
         Self {
             core: Core::new(&setup.core, Arc::clone(&cache), Arc::clone(&counters), [7; 32]),
             cache,
             counters,
-            policy: policy(1, None),
+            policy: policy(1, &zones, None),
+            zones,
             epoch: 1,
             now: crate::dns_fixture::at(0),
             out: VecDeque::new(),
@@ -144,7 +152,7 @@ impl World {
             "count" => self.count(step),
             "policy" => {
                 self.epoch += 1;
-                self.policy = policy(self.epoch, Some(step));
+                self.policy = policy(self.epoch, &self.zones, Some(step));
                 Ok(())
             }
             verb => panic!("line {}: {verb} is no step", step.line),
@@ -193,7 +201,7 @@ impl World {
 
     fn ask(&mut self, transport: Transport, message: &[u8]) {
         let mut out = vec![0; 65_535];
-        let ask = Ask { client: CLIENT, transport, message };
+        let ask = Ask::new(CLIENT, transport, message);
         let outcome = front::answer(self.now, &self.policy, &self.cache, &ask, &mut out);
         self.dropped = matches!(outcome, Outcome::Drop(_) | Outcome::Answered { len: 0, .. });
         match outcome {
@@ -223,8 +231,8 @@ impl World {
                 return Err(format!("{word} is {}", !want));
             }
         }
-        if flags & 0x8000 == 0 || flags & 0x0080 == 0 {
-            return Err("QR and RA are to be set".to_owned());
+        if flags & 0x8000 == 0 || (flags & 0x0080 == 0) != step.has("nora") {
+            return Err("QR is to be set, and RA unless it says nora".to_owned());
         }
         if step.has("noopt") != message.edns.is_none() {
             return Err("the OPT is there, or it is not".to_owned());
@@ -328,13 +336,13 @@ impl World {
         let mut out = vec![0; 65_535];
         while let Some(reply) = self.core.poll_reply() {
             let waiter = reply.waiter;
-            let ask = Ask { client: waiter.client, transport: waiter.transport, message: &waiter.message };
+            let ask = Ask::new(waiter.client, waiter.transport, &waiter.message);
             let len = match reply.result {
                 Ok(stored) => match front::answer_from(self.now, &self.policy, &stored, &ask, &mut out) {
                     Outcome::Answered { len, .. } => len,
                     Outcome::Miss(_) | Outcome::Drop(_) => 0,
                 },
-                Err(failure) => front::fail(&ask, failure, &mut out),
+                Err(failure) => front::fail(self.now, &ask, failure, &mut out),
             };
             if len > 0 {
                 self.replies.push_back(out[..len].to_vec());

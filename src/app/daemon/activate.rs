@@ -10,6 +10,7 @@ use crate::app::sync::Build;
 use crate::app::time::{Believed, believed};
 use crate::base::model::Wall;
 use crate::io::store::{Activation, Gap, GapReason, Note, Sender};
+use crate::io::sys::memory::give_back;
 use crate::policy::list::Report;
 use crate::policy::{Policy, Settings};
 use arc_swap::ArcSwap;
@@ -235,7 +236,11 @@ impl Activator {
         let now = believed(Some(policy.at()));
         self.mind_clock(&now);
         let mut state = self.state();
+        let retired = state.retired.len();
         state.retired.retain(|old| Arc::strong_count(old) > 1);
+        if state.retired.len() != retired {
+            give_back();
+        }
         let paused_out = state.pause.as_ref().is_some_and(|pause| pause.until <= now.at);
         if paused_out {
             self.end_pause(&mut state, now.at);
