@@ -174,24 +174,24 @@ impl Activator {
 
     /// The lists of a new config, if the gate lets them in. What is left out already may stay so.
     fn lists_of(&self, config: &Config) -> Result<Lists, String> {
-        let (old, before) = {
-            let state = self.state();
-            (state.config.clone(), state.lists.clone())
-        };
-        let mut lists =
-            lists::load_lacking(config, None, &is_in(&before.left_out)).map_err(|error| error.to_string())?;
+        let (old, before) = self.in_force();
+        let may_lack = |feed: &str| before.is_left_out(feed);
+        let mut lists = lists::load_lacking(config, None, &may_lack).map_err(|error| error.to_string())?;
         judge_all(config, &mut lists, Some(InForce { config: &old, lists: &before }))?;
         Ok(lists)
+    }
+
+    /// Config and lists; the rules themselves are shared, not copied.
+    fn in_force(&self) -> (Config, Lists) {
+        let state = self.state();
+        (state.config.clone(), state.lists.clone())
     }
 
     /// Puts rules in force that `build` makes of the config in force; its error leaves everything as it was.
     pub(super) fn replace(&self, build: &mut Build<'_>) -> Result<(), String> {
         let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let (config, left_out) = {
-            let state = self.state();
-            (state.config.clone(), state.lists.left_out.clone())
-        };
-        let mut lists = build(&config, &is_in(&left_out))?;
+        let (config, in_force) = self.in_force();
+        let mut lists = build(&config, Some(&in_force))?;
         let mut state = self.state();
         // Of the other lists nothing has changed.
         let mut warnings = std::mem::take(&mut state.lists.warnings);
@@ -296,10 +296,6 @@ impl Activator {
         // Whoever panicked with the lock left a state that was whole before its last assignment.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn is_in(left_out: &[(String, String)]) -> impl Fn(&str) -> bool + use<'_> {
-    |feed| left_out.iter().any(|(id, _)| id == feed)
 }
 
 /// What of a new config only a restart brings.
