@@ -7,6 +7,7 @@ use super::upstream::{self, Resolving, Upstreams};
 use super::{ConfigError, Source};
 use crate::base::model::{BlockAnswer, PurposeSelector, Wall};
 use crate::base::name::Name;
+use crate::policy::gate::Target;
 use crate::policy::{BlockSettings, Exception, Scope, Settings, Sinkhole, StageSetting};
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
@@ -47,6 +48,8 @@ pub struct Config {
     pub vendors: Option<PathBuf>,
     /// Further lists, in order.
     pub blocklists: Vec<Blocklist>,
+    /// Our own names and networks, which no list may take.
+    pub own: Vec<Target>,
     /// The folder of ledger and control socket.
     pub store: PathBuf,
     /// Days that the ledger keeps a row.
@@ -134,6 +137,7 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
         stage_lines: file.policy.stages.keys().map(|key| line_of(text, key.span().start)).collect(),
         vendors: file.policy.vendors.as_ref().map(|path| base.join(path.get_ref())),
         blocklists: blocklist::all(p, &file.blocklist, base),
+        own: blocklist::targets(p, &file.policy.own, "own"),
         store: base.join(&file.store.path),
         keep_days: p.bound(&file.ledger.keep_days, "keep_days", 1, 36_500),
         log_level: one_of(p, &file.log.level, "level", &["error", "warn", "info", "debug", "trace"]),

@@ -2,6 +2,7 @@
 
 use crate::engine::resolver::AnswerLimits;
 use crate::engine::resolver::core::{Conduct, Mode};
+use crate::policy::gate::Limits;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -172,6 +173,8 @@ pub struct Policy {
     /// A folder of vendor files instead of the embedded ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendors: Option<Spanned<PathBuf>>,
+    /// Our own names and networks, which no list may take.
+    pub own: Vec<Spanned<String>>,
 }
 
 impl Default for Policy {
@@ -181,6 +184,7 @@ impl Default for Policy {
             scope: vec![spanned("everyone".to_owned())],
             stages: BTreeMap::new(),
             vendors: None,
+            own: Vec::new(),
         }
     }
 }
@@ -326,6 +330,44 @@ pub struct Blocklist {
     /// `off`, `observe` or `block`.
     #[serde(default = "block")]
     pub stage: Spanned<String>,
+    /// What a revision of it must be to become policy.
+    #[serde(default)]
+    pub gate: Gate,
+}
+
+/// What a revision of a list must be to become policy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gate {
+    /// The least number of rules.
+    pub minimum: Spanned<usize>,
+    /// Rules that may be gone at once, in percent.
+    pub shrink: Spanned<u32>,
+    /// Rules that may be new at once, in percent.
+    pub growth: Spanned<u32>,
+    /// Lines that may be unreadable, in percent.
+    pub unreadable: Spanned<u32>,
+    /// The widest IPv4 range, as the length of its prefix.
+    pub widest_v4: Spanned<u8>,
+    /// The widest IPv6 range, as the length of its prefix.
+    pub widest_v6: Spanned<u8>,
+    /// Names and networks that must be in it.
+    pub must_have: Vec<Spanned<String>>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            minimum: spanned(limits.minimum),
+            shrink: spanned(limits.shrink_percent_max),
+            growth: spanned(limits.growth_percent_max),
+            unreadable: spanned(limits.bad_percent_max),
+            widest_v4: spanned(limits.v4_prefix_min),
+            widest_v6: spanned(limits.v6_prefix_min),
+            must_have: Vec::new(),
+        }
+    }
 }
 
 fn auto() -> Spanned<String> {

@@ -18,7 +18,7 @@ mod load;
 mod template;
 mod upstream;
 
-pub use blocklist::{Blocklist, GitList, Origin};
+pub use blocklist::{Blocklist, GitList, ListGate, Origin};
 pub use check::{Config, parse_moment};
 pub use file::{File, VERSION};
 pub use load::{ConfigError, DEFAULT_PATH, Source, load, parse, running_store};

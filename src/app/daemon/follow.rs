@@ -2,9 +2,7 @@
 //! for a remote.
 
 use super::activate::{Activator, Alarm};
-use crate::app::config::Config;
-use crate::app::lists::Lists;
-use crate::app::sync::{Came, Done, Feed, Place, Wish, feeds, find, step};
+use crate::app::sync::{Build, Came, Done, Feed, Place, Wish, feeds, find, step};
 use crate::app::time::believed;
 use crate::base::model::Wall;
 use crate::io::sync::Progress;
@@ -41,11 +39,13 @@ pub(super) struct Follower {
     /// One wish at a time; whoever comes second waits.
     one: Mutex<()>,
     seen: Mutex<BTreeMap<String, Seen>>,
+    /// The feed that is being fetched, and how far it is.
+    fetching: Mutex<Option<(String, Progress)>>,
 }
 
 impl Follower {
     pub(super) fn new(activator: Arc<Activator>, servers: watch::Receiver<Vec<SocketAddr>>) -> Self {
-        Self { activator, servers, one: Mutex::new(()), seen: Mutex::new(BTreeMap::new()) }
+        Self { activator, servers, one: Mutex::new(()), seen: Mutex::new(BTreeMap::new()), fetching: Mutex::new(None) }
     }
 
     /// Starts the thread `sync`. It ends with the process: a sync that is cut off leaves the old list or the new one.
@@ -106,9 +106,21 @@ impl Follower {
         self.seen().iter().map(object).collect()
     }
 
+    /// What is being fetched now, and how far it is.
+    pub(super) fn fetching(&self) -> Option<Value> {
+        let fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        let (id, progress) = fetching.as_ref()?;
+        Some(json!({ "id": id, "bytes": progress.bytes, "seconds": progress.elapsed.as_secs() }))
+    }
+
+    fn set_fetching(&self, fetching: Option<(String, Progress)>) {
+        *self.fetching.lock().unwrap_or_else(PoisonError::into_inner) = fetching;
+    }
+
     fn one(&self, feed: &Feed, wish: &Wish) -> Done {
         let _one = self.one.lock().unwrap_or_else(PoisonError::into_inner);
         let done = step(feed, wish, self);
+        self.set_fetching(None);
         let is_check = *wish == Wish::Check;
         if is_check || done.came == Came::Taken {
             let alarm = done
@@ -161,7 +173,7 @@ impl Follower {
 }
 
 impl Place for Follower {
-    fn put_in_force(&self, build: &mut dyn FnMut(&Config) -> Result<Lists, String>) -> Result<(), String> {
+    fn put_in_force(&self, build: &mut Build<'_>) -> Result<(), String> {
         self.activator.replace(build)
     }
 
@@ -173,5 +185,6 @@ impl Place for Follower {
 
     fn progress(&self, feed: &Feed, progress: Progress) {
         tracing::debug!(list = %feed.id, bytes = progress.bytes, "fetching");
+        self.set_fetching(Some((feed.id.clone(), progress)));
     }
 }

@@ -27,8 +27,8 @@ mod summary;
 mod wire;
 
 use super::config::Config;
+use super::gate::judge_all;
 use super::lists::{self, ListsError};
-use super::sync::feeds;
 use super::time::believed;
 use crate::engine::resolver::core::Counters;
 use crate::io::control::Server;
@@ -56,6 +56,9 @@ pub enum StartError {
     /// A list is wrong.
     #[error(transparent)]
     Lists(#[from] ListsError),
+    /// A list is refused by the gate.
+    #[error("{0}; mend the list, or take its entry out of the config")]
+    Gate(String),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -84,9 +87,8 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
     let now = clock::now().wall;
     let store = Store::open(&config.store, StoreSettings { retention_days: config.keep_days }, now)?;
     let last = store.last_activation()?;
-    let (snapshots, unusable) = lists::Snapshots::held_or_none(&feeds(&config));
-    let lists = lists::load_with(&config, &snapshots)?;
-    drop(snapshots);
+    let mut lists = lists::load_lacking(&config, None, &|_| true)?;
+    judge_all(&config, &mut lists, None).map_err(StartError::Gate)?;
     let (mut watch, upstreams) = Watch::new(&config);
     let opened = wire::open(&config)?;
     let addresses: Vec<SocketAddr> = opened.iter().map(|listeners| listeners.address).collect();
@@ -95,9 +97,6 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
     let writer = Writer::spawn(store, receiver, sender.counters(), Box::new(|| clock::now().wall))?;
     let activator = Arc::new(Activator::new(config, named, lists, sender.clone(), believed(last)));
     watch.say(&activator);
-    for (feed, why) in unusable {
-        activator.set_alarm(activate::Alarm::List(feed), Some(why));
-    }
     let follower = Arc::new(Follower::new(Arc::clone(&activator), upstreams.clone()));
 
     let counters = Arc::new(Counters::default());

@@ -6,6 +6,7 @@ use crate::base::model::{Stage, Wall};
 use crate::engine::resolver::core::Counters;
 use crate::io::store::StoreCounters;
 use crate::policy::Policy;
+use crate::policy::list::Report;
 use jiff::ToSpan as _;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -58,6 +59,7 @@ pub(super) fn object(activator: &Activator, about: &About) -> Value {
         "alarms": alarms,
         "warnings": warnings,
         "sync": about.follower.objects(),
+        "fetching": about.follower.fetching(),
         "policy": policy_object(&policy),
         "counters": counters,
         "ledger": {
@@ -103,7 +105,17 @@ fn warnings(activator: &Activator, policy: &Policy) -> Vec<String> {
     let expiring = expiring.into_keys().map(|(vendor, when)| {
         format!("address ranges of {vendor} fall to observe on {when}: their evidence is then a year old")
     });
-    let reports = activator.reports().into_iter().filter(|(_, report)| report.bad > 0);
-    let reports = reports.map(|(id, report)| format!("list {id}: {} lines were left out as unreadable", report.bad));
-    expiring.chain(reports).collect()
+    let reports = activator.reports();
+    let reports = reports.iter().filter_map(|(list, file, report)| left_out(list, file, report));
+    expiring.chain(reports).chain(activator.gate_warnings()).collect()
+}
+
+/// What was left out of a file, with the first line of it.
+fn left_out(list: &str, file: &str, report: &Report) -> Option<String> {
+    let counted = [(report.bad, "unreadable"), (report.ignored, "not judged here")];
+    let counted: Vec<String> =
+        counted.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let first = report.left_out().into_iter().next()?;
+    let (counted, line, why) = (counted.join(", "), first.line, &first.why);
+    Some(format!("list {list}: lines left out: {counted}; the first is {file}:{line}: {why}"))
 }
