@@ -50,6 +50,7 @@ struct World {
     replies: VecDeque<Vec<u8>>,
     /// The last message of the client was dropped.
     dropped: bool,
+    scratch: Vec<u8>,
 }
 
 /// Plays a scenario under settings that `change` has changed.
@@ -121,6 +122,7 @@ impl World {
             seen: BTreeMap::new(),
             replies: VecDeque::new(),
             dropped: false,
+            scratch: vec![0; 65_535],
         }
     }
 
@@ -192,12 +194,11 @@ impl World {
     }
 
     fn ask(&mut self, transport: Transport, message: &[u8]) {
-        let mut out = vec![0; 65_535];
         let ask = Ask { client: CLIENT, transport, message };
-        let outcome = front::answer(self.now, &self.policy, &self.cache, &ask, &mut out);
+        let outcome = front::answer(self.now, &self.policy, &self.cache, &ask, &mut self.scratch);
         self.dropped = matches!(outcome, Outcome::Drop(_) | Outcome::Answered { len: 0, .. });
         match outcome {
-            Outcome::Answered { len, .. } if len > 0 => self.replies.push_back(out[..len].to_vec()),
+            Outcome::Answered { len, .. } if len > 0 => self.replies.push_back(self.scratch[..len].to_vec()),
             Outcome::Miss(miss) => {
                 let waiter = Waiter { client: CLIENT, transport, message: message.into(), token: () };
                 self.core.handle_miss(self.now.mono, &miss.key, waiter);
@@ -325,16 +326,16 @@ impl World {
         self.core.handle_timeout(self.now.mono);
         self.out.extend(std::iter::from_fn(|| self.core.poll_transmit()));
         while self.core.poll_close().is_some() {}
-        let mut out = vec![0; 65_535];
+        let out = &mut self.scratch;
         while let Some(reply) = self.core.poll_reply() {
             let waiter = reply.waiter;
             let ask = Ask { client: waiter.client, transport: waiter.transport, message: &waiter.message };
             let len = match reply.result {
-                Ok(stored) => match front::answer_from(self.now, &self.policy, &stored, &ask, &mut out) {
+                Ok(stored) => match front::answer_from(self.now, &self.policy, &stored, &ask, out) {
                     Outcome::Answered { len, .. } => len,
                     Outcome::Miss(_) | Outcome::Drop(_) => 0,
                 },
-                Err(failure) => front::fail(&ask, failure, &mut out),
+                Err(failure) => front::fail(&ask, failure, out),
             };
             if len > 0 {
                 self.replies.push_back(out[..len].to_vec());
