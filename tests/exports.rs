@@ -250,6 +250,7 @@ fn what_passes_below_a_blocked_name_comes_back_from_four_formats() {
         name: format!("spared.{name}").parse().ok(),
         net: None,
         clients: Vec::new(),
+        groups: Vec::new(),
         reason: "r".into(),
         approver: "a".into(),
         until: None,

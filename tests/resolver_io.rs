@@ -16,7 +16,9 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RData;
 use interdict::engine::resolver::Cache;
 use interdict::engine::resolver::core::{CoreSettings, Counters};
-use interdict::io::listen::{Acl, CONNECTIONS_MAX, Listening, PIPELINE_MAX, serve_tcp, spawn_udp};
+use interdict::io::listen::{
+    Acl, CONNECTIONS_MAX, Clients, LimitSettings, Listening, PIPELINE_MAX, serve_tcp, spawn_udp,
+};
 use interdict::io::sys::plane::{MISS_QUEUE_MAX, Plane};
 use interdict::io::sys::socket;
 use interdict::policy::list::{bundled, vendor};
@@ -67,6 +69,7 @@ impl Daemon {
             policy: Arc::new(ArcSwap::from_pointee(policy)),
             cache: Arc::new(Cache::new(1 << 20, 7)),
             counters: Arc::clone(&counters),
+            cookies: interdict::engine::resolver::Cookies::new([1, 2]),
             hits: Arc::new(move |batch| {
                 let of_a_worker = std::thread::current().name().is_some_and(|name| name.starts_with("udp"));
                 assert!(!(of_a_worker && panic_once.swap(false, Ordering::Relaxed)), "as the test wants it");
@@ -76,7 +79,8 @@ impl Daemon {
         });
         let stop = CancellationToken::new();
         let (misses, missed) = mpsc::channel(MISS_QUEUE_MAX);
-        let listening = Listening { plane: Arc::clone(&plane), acl: Arc::new(acl), misses, stop: stop.clone() };
+        let clients = Arc::new(Clients::new(acl, LimitSettings::default(), [], 1));
+        let listening = Listening { plane: Arc::clone(&plane), clients, misses, stop: stop.clone() };
         let opened = socket::listen(listen.parse().unwrap(), 2).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let settings = CoreSettings::new(servers.clone());

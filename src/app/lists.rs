@@ -230,8 +230,13 @@ pub fn load_lacking(
 /// The first list that cannot be used; nothing takes effect then.
 pub fn load_with(config: &Config, snapshots: &Snapshots) -> Result<Lists, ListsError> {
     let lists = read(config.vendors.as_deref(), true, &config.blocklists, snapshots)?;
-    for (setting, line) in config.settings.stages.iter().zip(&config.stage_lines) {
-        if lists.rules.vendor(&setting.vendor).is_none() {
+    let stages = config.settings.stages.iter().zip(&config.stage_lines).map(|(setting, line)| (setting, line, false));
+    let groups = config.settings.groups.iter().zip(&config.group_lines);
+    let of_groups = groups.flat_map(|(group, line)| group.stages.iter().map(move |setting| (setting, line, true)));
+    for (setting, line, may_be_list) in stages.chain(of_groups) {
+        let is_list =
+            may_be_list && setting.part.is_none() && config.blocklists.iter().any(|at| at.id == setting.vendor);
+        if !is_list && lists.rules.vendor(&setting.vendor).is_none() {
             let ids = lists.rules.vendors().iter().map(|vendor| &*vendor.file.id);
             let hint =
                 did_you_mean(&setting.vendor, ids).map_or_else(String::new, |id| format!("; did you mean {id:?}?"));

@@ -52,7 +52,7 @@ pub(super) fn run(args: &CheckArgs, config: &Config, out: &mut Out) -> Result<u8
             Asked::Name(name) => subject.name = Some(name.as_ref()),
             Asked::Address(address) => subject.address = Some(*address),
         }
-        let explanation = policy.explain(&subject);
+        let explanation = args.client.map_or(&policy, |client| policy.of(client)).explain(&subject);
         match args.format {
             CheckFormat::Text => out.line(&words(text, &explanation, &commits))?,
             CheckFormat::Jsonl => {
@@ -142,6 +142,9 @@ fn words(text: &str, explanation: &Explanation, commits: &[Commit]) -> String {
         said += &format!(" (answered {})", verdict.answer);
     }
     said += &format!("\n  because  {}", printable(&explanation.reason));
+    if let Some(group) = &explanation.group {
+        said += &format!("\n  group    {group}");
+    }
     if let Some(rule) = &explanation.rule {
         said += &format!("\n  rule     {}", rule_words(rule));
         if let Some(commit) = commit_of(rule, commits) {
@@ -179,6 +182,7 @@ fn object((text, at, client): (&str, Wall, Option<IpAddr>), explanation: &Explan
         "reason": explanation.reason,
         "at": at.to_string(),
         "client": client,
+        "group": explanation.group,
         "others": explanation.others.iter().map(|other| json!({
             "rule": rule_object(&other.rule, commits),
             "vendor": &*other.rule.vendor,

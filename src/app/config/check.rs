@@ -5,15 +5,19 @@ use super::file::{self, File};
 use super::load::line_of;
 use super::upstream::{self, Resolving, Upstreams};
 use super::{ConfigError, Source};
+use super::{clients, local};
 use crate::base::model::{BlockAnswer, PurposeSelector, Wall};
 use crate::base::name::Name;
+use crate::io::listen::{Forwarder, LimitSettings};
 use crate::policy::gate::Target;
+use crate::policy::local::Local;
 use crate::policy::{BlockSettings, Exception, Scope, Settings, Sinkhole, StageSetting};
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use toml::Spanned;
 
 /// Workers for one address; more would only share out the same cores.
@@ -32,6 +36,10 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Networks that may ask.
     pub allow: Vec<IpNet>,
+    /// How much clients may ask.
+    pub limits: LimitSettings,
+    /// Who asks for others.
+    pub forwarders: Vec<Forwarder>,
     /// UDP workers for each address.
     pub workers: usize,
     /// Octets of the answer cache.
@@ -44,6 +52,8 @@ pub struct Config {
     pub settings: Settings,
     /// The line of each of `settings.stages` in the file, from 1.
     pub stage_lines: Vec<usize>,
+    /// The line of each of `settings.groups` in the file, from 1.
+    pub group_lines: Vec<usize>,
     /// A folder of vendor files instead of the embedded ones.
     pub vendors: Option<PathBuf>,
     /// Further lists, in order.
@@ -123,18 +133,23 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
     let mut problems = Problems { file: source.to_string(), text, all: Vec::new() };
     let p = &mut problems;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let resolving = upstream::resolving(p, file);
+    let local = local::local(p, file, &resolving.zones, base);
     let workers = p.bound(&file.dns.workers, "workers", 0, WORKERS_MAX);
     let config = Config {
         source: source.clone(),
         file: file.clone(),
         listen: p.parse_all(&file.dns.listen, "listen", "write \"address:port\", as \"127.0.0.1:5300\""),
         allow: p.parse_all(&file.dns.allow, "allow", "write a network, as \"192.168.0.0/16\""),
+        limits: clients::limits(p, &file.dns),
+        forwarders: clients::forwarders(p, &file.dns),
         workers: if workers == 0 { cores } else { workers },
         cache_octets: p.bound(&file.dns.cache_mib, "cache_mib", 1, CACHE_MIB_MAX) << 20,
         upstreams: upstream::servers(p, &file.upstream),
-        resolving: upstream::resolving(p, file),
-        settings: settings(p, file),
+        settings: settings(p, file, local),
+        resolving,
         stage_lines: file.policy.stages.keys().map(|key| line_of(text, key.span().start)).collect(),
+        group_lines: file.group.iter().map(|group| line_of(text, group.id.span().start)).collect(),
         vendors: file.policy.vendors.as_ref().map(|path| base.join(path.get_ref())),
         blocklists: blocklist::all(p, &file.blocklist, base),
         own: blocklist::targets(p, &file.policy.own, "own"),
@@ -156,7 +171,7 @@ fn one_of(p: &mut Problems<'_>, at: &Spanned<String>, key: &str, words: &[&str])
     at.get_ref().clone()
 }
 
-fn settings(p: &mut Problems<'_>, file: &File) -> Settings {
+fn settings(p: &mut Problems<'_>, file: &File, local: Arc<Local>) -> Settings {
     let word = |at: &Spanned<String>| at.get_ref().to_ascii_lowercase();
     Settings {
         scope: Scope {
@@ -164,17 +179,19 @@ fn settings(p: &mut Problems<'_>, file: &File) -> Settings {
             binds: file.policy.scope.iter().map(word).collect(),
         },
         stages: file.policy.stages.iter().filter_map(|(key, value)| stage(p, key, value)).collect(),
-        exceptions: file.exception.iter().filter_map(|at| exception(p, at)).collect(),
+        groups: clients::groups(p, &file.group),
+        exceptions: file.exception.iter().filter_map(|at| exception(p, at, &file.group)).collect(),
         block: BlockSettings {
             answer: p.parse(&file.block.answer, "answer", "see [block] in the template").unwrap_or(BlockAnswer::Null),
             ttl: p.bound(&file.block.ttl, "ttl", 0, 86_400),
         },
         sinkhole: sinkhole(p, &file.sinkhole),
+        local,
         enforce: true,
     }
 }
 
-fn stage(p: &mut Problems<'_>, key: &Spanned<String>, value: &Spanned<String>) -> Option<StageSetting> {
+pub(super) fn stage(p: &mut Problems<'_>, key: &Spanned<String>, value: &Spanned<String>) -> Option<StageSetting> {
     let (vendor, part) = match key.get_ref().split_once(':') {
         Some((vendor, part)) => (vendor, Some(part)),
         None => (key.get_ref().as_str(), None),
@@ -190,7 +207,7 @@ fn stage(p: &mut Problems<'_>, key: &Spanned<String>, value: &Spanned<String>) -
     Some(StageSetting { vendor: vendor.to_owned(), part, stage })
 }
 
-fn exception(p: &mut Problems<'_>, at: &file::Exception) -> Option<Exception> {
+fn exception(p: &mut Problems<'_>, at: &file::Exception, groups: &[file::Group]) -> Option<Exception> {
     let name = match &at.name {
         None => None,
         Some(text) => match Name::parse_host(text.get_ref()) {
@@ -213,7 +230,13 @@ fn exception(p: &mut Problems<'_>, at: &file::Exception) -> Option<Exception> {
             p.push(text, &format!("{key} is empty; say it, so that the exception can be judged later"));
         }
     }
+    for id in &at.groups {
+        if !groups.iter().any(|group| group.id.get_ref() == id.get_ref()) {
+            p.push(id, &format!("groups: {:?} is no [[group]] of this file", id.get_ref()));
+        }
+    }
     Some(Exception {
+        groups: at.groups.iter().map(|id| id.get_ref().clone()).collect(),
         name,
         net,
         clients: at.clients.iter().filter_map(|text| network(p, text, "clients")).collect(),

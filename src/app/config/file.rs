@@ -41,6 +41,9 @@ pub struct File {
     /// `[[zone]]`
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub zone: Vec<Zone>,
+    /// `[[group]]`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub group: Vec<Group>,
     /// `[[exception]]`
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exception: Vec<Exception>,
@@ -62,6 +65,7 @@ impl Default for File {
             ledger: Ledger::default(),
             log: Log::default(),
             zone: Vec::new(),
+            group: Vec::new(),
             exception: Vec::new(),
             blocklist: Vec::new(),
         }
@@ -76,23 +80,61 @@ pub struct Dns {
     pub listen: Vec<Spanned<String>>,
     /// Networks that may ask.
     pub allow: Vec<Spanned<String>>,
+    /// Queries a second of one client; 0 is no limit.
+    pub client_rate: Spanned<u32>,
+    /// Queries a second of one IPv4 /24 or IPv6 /56; 0 is no limit.
+    pub prefix_rate: Spanned<u32>,
+    /// Kibibytes of UDP answers a second to a public network whose clients have not proven their address; 0 is no limit.
+    pub answer_kib: Spanned<u32>,
+    /// Who asks for others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forwarders: Vec<Forwarder>,
     /// UDP workers for each address; 0 is one a core.
     pub workers: Spanned<usize>,
     /// Mebibytes of the answer cache.
     pub cache_mib: Spanned<usize>,
+    /// Records to answer with: `name [ttl] TYPE data`.
+    pub records: Vec<Spanned<String>>,
+    /// A hosts file to answer from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Spanned<PathBuf>>,
+    /// Names of the own network: asked upstream although special, and allowed private addresses.
+    pub private_names: Vec<Spanned<String>>,
+    /// Whether answers with private addresses for public names are withheld.
+    pub rebind_protection: bool,
 }
 
 impl Default for Dns {
     fn default() -> Self {
         let networks = ["127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"];
         let networks = networks.iter().chain(&["::1/128", "fc00::/7", "fe80::/10"]);
+        let limits = crate::io::listen::LimitSettings::default();
         Self {
             listen: vec![spanned("127.0.0.1:5300".to_owned())],
             allow: networks.map(|net| spanned((*net).to_owned())).collect(),
+            client_rate: spanned(limits.client_rate),
+            prefix_rate: spanned(limits.prefix_rate),
+            answer_kib: spanned(limits.answer_kib),
+            forwarders: Vec::new(),
             workers: spanned(0),
             cache_mib: spanned(64),
+            records: Vec::new(),
+            hosts: None,
+            private_names: Vec::new(),
+            rebind_protection: true,
         }
     }
+}
+
+/// Addresses that ask for others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forwarder {
+    /// An address or network.
+    pub address: Spanned<String>,
+    /// How it names the client: `proxy`, `ecs`, `mac`; silence means not at all.
+    #[serde(default)]
+    pub identity: Vec<Spanned<String>>,
 }
 
 /// Who answers what is not blocked, and how long that is kept.
@@ -197,12 +239,14 @@ pub struct Block {
     pub answer: Spanned<String>,
     /// Seconds that a block answer may be cached.
     pub ttl: Spanned<u32>,
+    /// Whether applications that ask are told not to go round this resolver.
+    pub canaries: bool,
 }
 
 impl Default for Block {
     fn default() -> Self {
         let block = crate::policy::BlockSettings::default();
-        Self { answer: spanned(block.answer.to_string()), ttl: spanned(block.ttl) }
+        Self { answer: spanned(block.answer.to_string()), ttl: spanned(block.ttl), canaries: true }
     }
 }
 
@@ -258,6 +302,19 @@ impl Default for Log {
     }
 }
 
+/// Clients for whom other stages hold.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// What it is called.
+    pub id: Spanned<String>,
+    /// Networks, addresses and hardware addresses.
+    pub clients: Vec<Spanned<String>>,
+    /// As `[policy.stages]`; a list's id stands for the list.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stages: BTreeMap<Spanned<String>, Spanned<String>>,
+}
+
 /// An operator's exception.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -271,6 +328,9 @@ pub struct Exception {
     /// Clients that it is for; silence means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<Spanned<String>>,
+    /// Groups that it is for; silence means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Spanned<String>>,
     /// Why.
     pub reason: Spanned<String>,
     /// Who said so.

@@ -5,6 +5,8 @@
 //! | `file` | the file as it is written; every key with its default |
 //! | `load` | finding and reading it, errors with file and line |
 //! | `check` | from the file to what the engines take: settings, addresses, lists |
+//! | `clients` | who asks: limits, forwarders |
+//! | `local` | what is answered here: records, a hosts file, names of the own network |
 //! | `blocklist` | `[[blocklist]]`: files, and repositories |
 //! | `upstream` | `[upstream]` and `[[zone]]` |
 //! | `template` | the commented file that documents every key |
@@ -13,8 +15,10 @@
 
 mod blocklist;
 mod check;
+mod clients;
 pub mod file;
 mod load;
+mod local;
 mod template;
 mod upstream;
 

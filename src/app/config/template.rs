@@ -37,7 +37,7 @@ mod tests {
         let of_gates = ["minimum", "shrink", "growth", "unreadable", "widest_v4", "widest_v6", "must_have"];
         let keys = [
             "clients", "names", "networks", "servers", "address", "name", "approver", "until", "reason", "id", "path",
-            "format", "stage", "vendors",
+            "format", "stage", "vendors", "hosts",
         ];
         for key in keys.iter().chain(&of_lists).chain(&of_gates) {
             assert!(shown.contains(&format!("{key} = ")), "{key} is not in the template");

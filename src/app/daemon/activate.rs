@@ -302,6 +302,8 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
         ("[dns] listen", old.listen != new.listen),
         ("[dns] allow", old.allow != new.allow),
+        ("[dns] client_rate, prefix_rate, answer_kib", old.limits != new.limits),
+        ("[dns] forwarders", old.forwarders != new.forwarders),
         ("[dns] workers", old.workers != new.workers),
         ("[dns] cache_mib", old.cache_octets != new.cache_octets),
         ("[upstream] servers", old.upstreams != new.upstreams),
@@ -318,6 +320,8 @@ fn keep_running(old: &Config, new: Config) -> Config {
     Config {
         listen: old.listen.clone(),
         allow: old.allow.clone(),
+        limits: old.limits,
+        forwarders: old.forwarders.clone(),
         workers: old.workers,
         cache_octets: old.cache_octets,
         upstreams: old.upstreams.clone(),

@@ -85,9 +85,10 @@ fn policy_object(policy: &Policy) -> Value {
     })
 }
 
-/// Whether anything at all is blocked.
+/// Whether anything at all is blocked, for anybody.
 fn blocks(policy: &Policy) -> bool {
-    policy.rules().classes().any(|(id, _)| policy.staged(id).is_some_and(|staged| staged.stage == Stage::Block))
+    policy.groups().iter().any(blocks)
+        || policy.rules().classes().any(|(id, _)| policy.staged(id).is_some_and(|staged| staged.stage == Stage::Block))
 }
 
 /// What is not wrong yet: evidence that runs out, list lines that were left out.

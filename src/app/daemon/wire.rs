@@ -5,8 +5,9 @@ use super::activate::Activator;
 use super::servers;
 use crate::app::config::Config;
 use crate::engine::resolver::Cache;
+use crate::engine::resolver::Cookies;
 use crate::engine::resolver::core::{Bounds, CoreSettings, Counters};
-use crate::io::listen::{Acl, CONNECTIONS_MAX, Listening, serve_tcp, spawn_udp};
+use crate::io::listen::{Acl, CONNECTIONS_MAX, Clients, Listening, serve_tcp, spawn_udp};
 use crate::io::store::{Sender, StoreMessage};
 use crate::io::sys::limits::raise_open_files;
 use crate::io::sys::plane::{MISS_QUEUE_MAX, Plane};
@@ -41,6 +42,7 @@ pub(super) fn plane(activator: &Activator, counters: Arc<Counters>, ledger: Send
         policy: activator.swap(),
         cache: Arc::new(Cache::with_stale(octets, rand::random(), stale_max)),
         counters,
+        cookies: Cookies::new(rand::random()),
         hits: Arc::new(move |batch| ledger.try_send(StoreMessage::Batch(batch))),
     })
 }
@@ -75,12 +77,12 @@ pub(super) fn start(
     });
     let streams_max = CONNECTIONS_MAX.min(open_files / 4 / opened.len().max(1));
     tasks.spawn_on(upstream::run(settings, Arc::clone(&plane), missed, servers, stop.clone()), runtime.handle());
-    let acl = Arc::new(activator.with_config(|config| Acl::new(config.allow.iter().copied())));
+    let clients = Arc::new(activator.with_config(clients));
     let mut running = Running { workers: Vec::new(), runtime, tasks, stop };
     for listeners in opened {
         let listening = Listening {
             plane: Arc::clone(&plane),
-            acl: Arc::clone(&acl),
+            clients: Arc::clone(&clients),
             misses: misses.clone(),
             stop: running.stop.clone(),
         };
@@ -98,6 +100,12 @@ pub(super) fn start(
     }
     running.tasks.close();
     Ok(running)
+}
+
+/// Who may ask, how much, and for whom.
+fn clients(config: &Config) -> Clients {
+    let acl = Acl::new(config.allow.iter().copied());
+    Clients::new(acl, config.limits, config.forwarders.iter().cloned(), rand::random())
 }
 
 /// How many files may be open, once the limit is raised as far as it goes.

@@ -181,12 +181,13 @@ impl Driver {
     /// Judges the answer under the policy in force now, and sends what that makes of it.
     fn reply(&mut self, now: Now, reply: Reply<ReplyPath>) {
         let waiter = reply.waiter;
-        let ask = Ask { client: waiter.client, transport: waiter.transport, message: &waiter.message };
+        let cookies = Some((&self.plane.cookies, waiter.token.sender()));
+        let ask = Ask { cookies, ..Ask::new(waiter.client, waiter.transport, &waiter.message) };
         let policy = self.policy.load();
         let out = &mut self.scratch;
         let outcome = match reply.result {
             Ok(stored) => front::answer_from(now, policy, &stored, &ask, out),
-            Err(failure) => Outcome::Answered { len: front::fail(&ask, failure, out), hit: None },
+            Err(failure) => Outcome::Answered { len: front::fail(now, &ask, failure, out), hit: None },
         };
         let len = match outcome {
             Outcome::Answered { len, hit } => {
@@ -195,7 +196,7 @@ impl Driver {
                 }
                 len
             }
-            Outcome::Miss(_) | Outcome::Drop(_) => front::fail(&ask, Failure::Invalid, out),
+            Outcome::Miss(_) | Outcome::Drop(_) => front::fail(now, &ask, Failure::Invalid, out),
         };
         let sent = len > 0 && waiter.token.send(out.get(..len).unwrap_or_default());
         let counters = &self.plane.counters;

@@ -55,6 +55,12 @@ counters! {
     joined,
     /// Dropped: the client is not in the allowed prefixes.
     dropped_acl,
+    /// Dropped or held up: the client, or its network, asked more than it may.
+    limited_queries,
+    /// Dropped: as much as may be had was sent to a network whose client has not proven its address.
+    limited_answers,
+    /// The same, but told to ask again over TCP.
+    limited_truncated,
     /// Dropped: no DNS query, or one that deserves silence.
     dropped_malformed,
     /// Dropped: the queue towards the upstream driver was full.
@@ -65,7 +71,7 @@ counters! {
     dropped_hits,
     /// Questions refused because a bound of the core was reached.
     overloaded,
-    /// Connections refused because a bound was reached.
+    /// Connections refused, or closed to make room, because a bound was reached.
     dropped_connections,
     /// Queries sent upstream, each transmit counted.
     upstream_sent,
