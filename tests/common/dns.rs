@@ -42,7 +42,8 @@ const NAMES: &[(&str, &str, &str)] = &[
 const RANGES: &[(&str, &str)] =
     &[("91.103.64.0/21", "vendor-network"), ("2a03:2480::/32", "vendor-network"), ("91.103.66.1/32", "web")];
 
-fn rules() -> Arc<RuleSet> {
+/// The rules of the vendor file above.
+pub(crate) fn rules() -> Arc<RuleSet> {
     static RULES: OnceLock<Arc<RuleSet>> = OnceLock::new();
     Arc::clone(RULES.get_or_init(|| Arc::new(build())))
 }
