@@ -10,7 +10,7 @@ use interdict::engine::resolver::{AnswerLimits, Ask, CacheKey, StoredAnswer, Tra
 use interdict::policy::list::vendor;
 use interdict::policy::{BlockSettings, Exception, Policy, RuleSet, RuleSetBuilder, Settings, Sinkhole, StageSetting};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Who asks.
 pub(crate) const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 7));
@@ -42,7 +42,13 @@ const NAMES: &[(&str, &str, &str)] = &[
 const RANGES: &[(&str, &str)] =
     &[("91.103.64.0/21", "vendor-network"), ("2a03:2480::/32", "vendor-network"), ("91.103.66.1/32", "web")];
 
-fn rules() -> RuleSet {
+/// The rules of the vendor file above.
+pub(crate) fn rules() -> Arc<RuleSet> {
+    static RULES: OnceLock<Arc<RuleSet>> = OnceLock::new();
+    Arc::clone(RULES.get_or_init(|| Arc::new(build())))
+}
+
+fn build() -> RuleSet {
     let mut text = VENDOR.to_owned();
     for (name, kind, purpose) in NAMES {
         text += &format!("[[domain]]\nname = \"{name}\"\nmatch = \"{kind}\"\npurpose = \"{purpose}\"\n{SOURCE}");
@@ -63,16 +69,6 @@ pub(crate) fn policy(epoch: u64, answer: BlockAnswer) -> Policy {
 
 /// The fixture's policy; `excepted` are names that the operator lets pass.
 pub(crate) fn with(epoch: u64, answer: BlockAnswer, stage: Stage, excepted: &[&str], sinkhole: Sinkhole) -> Policy {
-    made(epoch, settings(answer, stage, excepted, sinkhole))
-}
-
-/// The rules under settings.
-pub(crate) fn made(epoch: u64, settings: Settings) -> Policy {
-    Policy::new(epoch, Arc::new(rules()), Arc::new(settings), wall())
-}
-
-/// Settings with what is wanted for `acme`.
-pub(crate) fn settings(answer: BlockAnswer, stage: Stage, excepted: &[&str], sinkhole: Sinkhole) -> Settings {
     let exception = |name: &&str| Exception {
         groups: Vec::new(),
         name: Some(name.parse().unwrap()),
@@ -82,13 +78,14 @@ pub(crate) fn settings(answer: BlockAnswer, stage: Stage, excepted: &[&str], sin
         approver: "test".to_owned(),
         until: None,
     };
-    Settings {
+    let settings = Settings {
         stages: vec![StageSetting { vendor: "acme".to_owned(), part: None, stage }],
         exceptions: excepted.iter().map(exception).collect(),
         block: BlockSettings { answer, ttl: 60 },
         sinkhole,
         ..Settings::default()
-    }
+    };
+    Policy::new(epoch, rules(), Arc::new(settings), wall())
 }
 
 fn wall() -> Wall {
