@@ -14,12 +14,18 @@ mod upstream;
 
 #[path = "daemon/answers.rs"]
 mod answers;
+#[path = "daemon/clients.rs"]
+mod clients;
 #[path = "daemon/commands.rs"]
 mod commands;
+#[path = "daemon/conformance.rs"]
+mod conformance;
 #[path = "daemon/dates.rs"]
 mod dates;
 #[path = "daemon/errors.rs"]
 mod errors;
+#[path = "daemon/interop.rs"]
+mod interop;
 #[path = "daemon/lists.rs"]
 mod lists;
 #[path = "daemon/naive.rs"]
