@@ -325,3 +325,28 @@ fn forged_senders_get_no_more_than_they_send_and_real_clients_recover() {
         assert_eq!(answers(&buffer[..len]), ["0.0.0.0"], "whoever has our cookie is not limited");
     }
 }
+
+#[test]
+fn who_asks_for_many_is_marked_as_a_forwarder_and_who_asks_often_is_not() {
+    let home = configured("forwarders = [{ address = \"127.0.0.3\" }]");
+    let daemon = home.start();
+    let (many, often, named) = ([127, 0, 0, 1], [127, 0, 0, 2], [127, 0, 0, 3]);
+    for n in 0..4_000 {
+        assert_eq!(from(many, &daemon, &format!("host{n}.upd.kaspersky.com")), ["0.0.0.0"]);
+        from(often, &daemon, &format!("host{}.upd.kaspersky.com", n % 100));
+    }
+    from(named, &daemon, BLOCKED);
+    for (address, wanted) in
+        [("127.0.0.1", "detected".into()), ("127.0.0.2", Value::Null), ("127.0.0.3", "configured".into())]
+    {
+        home.wait_for_row(address, |row| {
+            row["endpoint"]["addresses"][0] == address && row["endpoint"]["forwarder"] == wanted
+        });
+    }
+    let table = home.run(&["report"]).good();
+    assert!(table.contains("127.0.0.1 (forwarder)") && table.contains("127.0.0.3 (forwarder)"), "{table}");
+    assert!(!table.contains("127.0.0.2 (forwarder)") && table.contains("A forwarder asks for others"), "{table}");
+    drop(daemon);
+    // The mark outlives the daemon.
+    assert!(home.rows().iter().any(|row| row["endpoint"]["forwarder"] == "detected"));
+}
