@@ -507,7 +507,7 @@ fn who_holds_connections_without_asking_keeps_nobody_out() {
     let mut busy = TcpStream::connect(opened.address).unwrap();
     let message = query(1, BLOCKED);
     let framed = [&u16::try_from(message.len()).unwrap().to_be_bytes()[..], &message].concat();
-    let mut ask = |stream: &mut TcpStream| {
+    let ask = |stream: &mut TcpStream| {
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         stream.write_all(&framed).unwrap();
         let mut len = [0; 2];
