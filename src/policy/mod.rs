@@ -63,7 +63,7 @@ pub struct Policy {
     /// Which client is of which group.
     members: group::Members,
     /// The policy of each group.
-    groups: Box<[Policy]>,
+    groups: Box<[Self]>,
     /// The group whose policy this is.
     group: Option<usize>,
 }

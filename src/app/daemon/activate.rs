@@ -9,7 +9,9 @@ use crate::app::lists::{self, Lists};
 use crate::app::sync::Build;
 use crate::app::time::{Believed, believed};
 use crate::base::model::Wall;
-use crate::io::store::{Activation, Gap, GapReason, Note, Sender};
+use crate::io::listen::ForwarderSink;
+use crate::io::store::{Activation, Gap, GapReason, Note, Sender, StoreMessage};
+use crate::io::sys::clock;
 use crate::io::sys::memory::give_back;
 use crate::policy::list::Report;
 use crate::policy::{Policy, Settings};
@@ -94,6 +96,15 @@ impl Activator {
     /// Where workers read the policy.
     pub(super) fn swap(&self) -> Arc<ArcSwap<Policy>> {
         Arc::clone(&self.policy)
+    }
+
+    /// Where listeners tell that a client asks for many others.
+    pub(super) fn forwarder_sink(&self) -> ForwarderSink {
+        let ledger = self.ledger.clone();
+        Box::new(move |address| {
+            // The next hour tells again where there is no room for it now.
+            ledger.try_send(StoreMessage::Note(Note::Forwarder { address, at: clock::now().wall }));
+        })
     }
 
     /// The policy in force.

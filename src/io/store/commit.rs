@@ -8,6 +8,7 @@ use crate::base::model::{Origin, Sighting, Wall};
 use crate::engine::ledger::Event;
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Recent sightings that are kept as they came.
@@ -22,6 +23,13 @@ pub enum Note {
     Activation(Activation),
     /// Nothing, or not everything, was seen or enforced for a while.
     Gap(Gap),
+    /// A client was seen to ask for many others.
+    Forwarder {
+        /// The client.
+        address: IpAddr,
+        /// When.
+        at: Wall,
+    },
 }
 
 /// What one transaction is to hold.
@@ -123,6 +131,7 @@ fn write_notes(conn: &Connection, notes: &[Note]) -> rusqlite::Result<()> {
     notes.iter().try_for_each(|note| match note {
         Note::Activation(activation) => run::record_activation(conn, activation),
         Note::Gap(gap) => run::record_gap(conn, gap),
+        Note::Forwarder { address, at } => run::record_forwarder(conn, *address, *at),
     })
 }
 
