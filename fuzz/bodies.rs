@@ -5,9 +5,10 @@ use interdict::base::model::{Mono, Stage, Wall};
 use interdict::base::name::{Match, Name, NameRef};
 use interdict::base::wire::dns::{AnswerView, Head, Malformed, QueryView, Rcode, Reply};
 use interdict::engine::resolver::{AnswerLimits, CacheKey, StoredAnswer};
-use interdict::policy::gate::{Gate, Limits};
+use interdict::policy::gate::Gate;
 use interdict::policy::list::{Format, vendor};
-use interdict::policy::{List, Policy, Reading, RuleSetBuilder, Settings, Subject, What};
+use interdict::policy::{Included, List, Policy, Reading, RuleSetBuilder, Settings, Subject, What};
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -68,7 +69,17 @@ pub(crate) fn list(data: &[u8]) {
         expires: None,
     };
     let mut builder = RuleSetBuilder::new();
-    let reading = Reading { format, answers: choice & 0x80 != 0, include: None };
+    // `a` is the list itself once more, `b` the same without its includes, and no other is there.
+    let without = || text.split_inclusive(|octet| *octet == b'\n').filter(|line| !line.starts_with(b"include:"));
+    let mut include = |name: &str| {
+        let text = match name {
+            "a" => text.to_vec(),
+            "b" => without().flatten().copied().collect(),
+            _ => return Err(io::ErrorKind::NotFound.into()),
+        };
+        Ok(Included { file: name.to_owned(), revision: "r".to_owned(), text: Box::new(io::Cursor::new(text)) })
+    };
+    let reading = Reading { format, answers: choice & 0x80 != 0, include: Some(&mut include), keeps_all: false };
     let report = match builder.add_blocklist(file("fuzz"), reading, &mut &*text) {
         Err(refusal) => return assert!(!refusal.to_string().is_empty()),
         Ok((_, report)) => report,
@@ -76,7 +87,7 @@ pub(crate) fn list(data: &[u8]) {
     assert!(report.shown.len() <= report.bad && report.duplicates <= report.rules);
     let rules = Arc::new(builder.finish());
     assert_eq!(rules.rules().count(), rules.len());
-    let _ = Gate::new(Limits::default()).judge(&rules, "fuzz", &report, None);
+    let _ = Gate::default().judge(&rules, "fuzz", &report, None);
     let policy = Policy::new(1, Arc::clone(&rules), Arc::new(Settings::default()), Wall::UNIX_EPOCH);
     let client: Option<IpAddr> = "10.0.0.5".parse().ok();
     let decide = |name: Option<&Name>, address| {

@@ -9,7 +9,7 @@ mod time;
 mod vocabulary;
 mod words;
 
-pub use address::meant;
+pub use address::{is_private, link_local, meant};
 pub use evidence::Confidence;
 pub use purpose::{Family, Purpose, PurposeSelector};
 pub use sighting::{Destination, PolicyId, RuleFacts, Sighting};
