@@ -1,17 +1,21 @@
 //! What each fuzz target does with its bytes. `tests/fuzz_corpus.rs` runs the same over the committed corpus and over bent
 //! copies of it, with every `cargo test`.
 
-use interdict::base::model::{Mono, Stage, Wall};
+use hickory_proto::op::Message;
+use interdict::base::model::{Mono, Now, Stage, Wall};
 use interdict::base::name::{Match, Name, NameRef};
 use interdict::base::wire::dns::{AnswerView, Head, Malformed, QueryView, Rcode, Reply};
 use interdict::engine::resolver::core::{Core, CoreSettings, Counters, QUERIES_MAX, Waiter};
-use interdict::engine::resolver::{AnswerLimits, Cache, CacheKey, StoredAnswer, Transport};
+use interdict::engine::resolver::front::{answer, answer_from, fail, truncate};
+use interdict::engine::resolver::{
+    AnswerLimits, Ask, Cache, CacheKey, Cookies, Failure, Outcome, StoredAnswer, Transport,
+};
 use interdict::policy::gate::Gate;
 use interdict::policy::list::{Format, vendor};
 use interdict::policy::{Included, List, Policy, Reading, RuleSetBuilder, Settings, Subject, What};
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A message from a client: it is refused, or what is read of it makes a reply that reads back.
 pub(crate) fn dns_query(data: &[u8]) {
@@ -19,6 +23,19 @@ pub(crate) fn dns_query(data: &[u8]) {
     match QueryView::parse(data) {
         Ok(query) => {
             assert!(NameRef::from_wire(query.name().as_wire()).is_ok());
+            // Whatever hickory-proto takes for a query too, it reads the same.
+            if let Some(theirs) = Message::from_vec(data).ok().filter(|theirs| theirs.queries.len() == 1) {
+                let question = &theirs.queries[0];
+                let labels: Vec<Vec<u8>> = question.name().iter().map(<[u8]>::to_ascii_lowercase).collect();
+                assert!(query.name().labels().eq(labels.iter().map(Vec::as_slice)));
+                assert_eq!(
+                    (query.qtype(), query.qclass()),
+                    (question.query_type().into(), question.query_class().into())
+                );
+                assert_eq!(query.header().id, theirs.metadata.id);
+                let edns = theirs.edns.as_ref().map(|edns| (edns.max_payload().max(512), edns.flags().dnssec_ok));
+                assert_eq!(query.edns().map(|edns| (edns.udp_octets, edns.dnssec_ok)), edns);
+            }
             let reply = Reply::new(&mut out, 1232, &Head::from(&query)).map(|reply| reply.finish(Rcode::NOERROR, &[]));
             let len = reply.expect("a question fits into 1,232 octets");
             let back = AnswerView::parse(out.get(..len).unwrap_or_default()).expect("our own reply");
@@ -31,6 +48,66 @@ pub(crate) fn dns_query(data: &[u8]) {
         }
         Err(Malformed::Unanswered(_)) => {}
     }
+}
+
+/// A client's message and what upstream says to it: after an octet that says how it comes and two with its length, the message,
+/// then upstream's. Every reply is one to hickory-proto too, and no longer than the client takes.
+pub(crate) fn dns_front(data: &[u8]) {
+    static POLICY: OnceLock<Policy> = OnceLock::new();
+    let policy = POLICY.get_or_init(|| {
+        let mut builder = RuleSetBuilder::new();
+        let (id, file) = ("fuzz".into(), "fuzz".into());
+        let list = List { id, file, revision: "r".into(), stage: Some(Stage::Block), expires: None };
+        builder.add_blocklist(list, Format::Auto, &mut &b"blocked.example\n"[..]).expect("a list");
+        Policy::new(1, Arc::new(builder.finish()), Arc::new(Settings::default()), Wall::UNIX_EPOCH)
+    });
+    let Some((&[how, high, low], rest)) = data.split_first_chunk() else { return };
+    let (message, upstream) = rest.split_at(usize::from(u16::from_be_bytes([high, low])).min(rest.len()));
+    let transport = if how & 1 == 0 { Transport::Udp } else { Transport::Tcp };
+    let client = IpAddr::from([192, 0, 2, 1]);
+    let cookies = Cookies::new([1, 2]);
+    let ask = Ask { cookies: (how & 2 != 0).then_some((&cookies, client)), ..Ask::new(client, transport, message) };
+    let now = Now { mono: Mono::START, wall: Wall::UNIX_EPOCH };
+    let mut out = vec![0; 65_535];
+    let is_proven = ask.is_proven(now);
+    assert!(!is_proven || cookies_of(message).is_some_and(|option| option.len() == 24));
+    let len = truncate(now, &ask, &mut out);
+    check_reply(&ask, out.get(..len).unwrap_or_default());
+    let key = match answer(now, policy, &Cache::new(1 << 16, 1), &ask, &mut out) {
+        Outcome::Answered { len, .. } => return check_reply(&ask, out.get(..len).unwrap_or_default()),
+        Outcome::Drop(_) => return,
+        Outcome::Miss(miss) => miss.key,
+    };
+    let len = fail(now, &ask, Failure::Timeout, &mut out);
+    check_reply(&ask, out.get(..len).unwrap_or_default());
+    let Ok(stored) = StoredAnswer::from_upstream(Mono::START, &key, upstream, &AnswerLimits::default()) else { return };
+    let Outcome::Answered { len, .. } = answer_from(now, policy, &stored, &ask, &mut out) else { panic!("no answer") };
+    let reply = out.get(..len).unwrap_or_default();
+    assert!(AnswerView::parse(reply).is_ok());
+    // What hickory-proto cannot read of upstream's message it need not read of ours.
+    if Message::from_vec(upstream).is_ok() {
+        check_reply(&ask, reply);
+    }
+}
+
+/// The cookie that a query brings.
+fn cookies_of(message: &[u8]) -> Option<&[u8]> {
+    QueryView::parse(message).ok()?.option(10)
+}
+
+/// Whether a reply is one to this message.
+fn check_reply(ask: &Ask<'_>, reply: &[u8]) {
+    if reply.is_empty() {
+        return;
+    }
+    let read = Message::from_vec(reply).expect("our own reply");
+    assert_eq!(reply.get(..2), ask.message.get(..2), "the id");
+    assert!(reply.get(2).is_some_and(|flags| flags & 0x80 != 0), "a response");
+    let Ok(query) = QueryView::parse(ask.message) else { return };
+    let limit = if ask.transport == Transport::Udp { query.udp_octets().min(1_232) } else { 65_535 };
+    assert!(reply.len() <= limit, "{} octets for {limit}", reply.len());
+    assert_eq!((read.queries.len(), read.edns.is_some()), (1, query.edns().is_some()));
+    assert!(reply.get(12..).is_some_and(|rest| rest.starts_with(query.question())), "the question as it came");
 }
 
 /// A message from upstream: it is refused, or what is stored of it reads back whole.

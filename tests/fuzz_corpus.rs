@@ -54,6 +54,11 @@ fn queries() {
 }
 
 #[test]
+fn queries_and_what_upstream_says() {
+    replay("dns_front", bodies::dns_front);
+}
+
+#[test]
 fn answers() {
     replay("dns_answer", bodies::dns_answer);
 }
