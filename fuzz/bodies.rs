@@ -6,10 +6,13 @@ use interdict::base::model::{Mono, Now, Stage, Wall};
 use interdict::base::name::{Match, Name, NameRef};
 use interdict::base::wire::dns::{AnswerView, Head, Malformed, QueryView, Rcode, Reply};
 use interdict::engine::resolver::front::{answer, answer_from, fail, truncate};
-use interdict::engine::resolver::{AnswerLimits, Ask, Cache, CacheKey, Cookies, Failure, Outcome, StoredAnswer, Transport};
-use interdict::policy::gate::{Gate, Limits};
+use interdict::engine::resolver::{
+    AnswerLimits, Ask, Cache, CacheKey, Cookies, Failure, Outcome, StoredAnswer, Transport,
+};
+use interdict::policy::gate::Gate;
 use interdict::policy::list::{Format, vendor};
-use interdict::policy::{List, Policy, Reading, RuleSetBuilder, Settings, Subject, What};
+use interdict::policy::{Included, List, Policy, Reading, RuleSetBuilder, Settings, Subject, What};
+use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -20,11 +23,15 @@ pub(crate) fn dns_query(data: &[u8]) {
         Ok(query) => {
             assert!(NameRef::from_wire(query.name().as_wire()).is_ok());
             // Whatever hickory-proto takes for a query too, it reads the same.
-            if let Some(theirs) = Message::from_vec(data).ok().filter(|theirs| theirs.queries.len() == 1) {
-                let question = &theirs.queries[0];
+            if let Ok(theirs) = Message::from_vec(data)
+                && let [question] = &*theirs.queries
+            {
                 let labels: Vec<Vec<u8>> = question.name().iter().map(<[u8]>::to_ascii_lowercase).collect();
                 assert!(query.name().labels().eq(labels.iter().map(Vec::as_slice)));
-                assert_eq!((query.qtype(), query.qclass()), (question.query_type().into(), question.query_class().into()));
+                assert_eq!(
+                    (query.qtype(), query.qclass()),
+                    (question.query_type().into(), question.query_class().into())
+                );
                 assert_eq!(query.header().id, theirs.metadata.id);
                 let edns = theirs.edns.as_ref().map(|edns| (edns.max_payload().max(512), edns.flags().dnssec_ok));
                 assert_eq!(query.edns().map(|edns| (edns.udp_octets, edns.dnssec_ok)), edns);
@@ -140,7 +147,17 @@ pub(crate) fn list(data: &[u8]) {
         expires: None,
     };
     let mut builder = RuleSetBuilder::new();
-    let reading = Reading { format, answers: choice & 0x80 != 0, include: None };
+    // `a` is the list itself once more, `b` the same without its includes, and no other is there.
+    let without = || text.split_inclusive(|octet| *octet == b'\n').filter(|line| !line.starts_with(b"include:"));
+    let mut include = |name: &str| {
+        let text = match name {
+            "a" => text.to_vec(),
+            "b" => without().flatten().copied().collect(),
+            _ => return Err(io::ErrorKind::NotFound.into()),
+        };
+        Ok(Included { file: name.to_owned(), revision: "r".to_owned(), text: Box::new(io::Cursor::new(text)) })
+    };
+    let reading = Reading { format, answers: choice & 0x80 != 0, include: Some(&mut include), keeps_all: false };
     let report = match builder.add_blocklist(file("fuzz"), reading, &mut &*text) {
         Err(refusal) => return assert!(!refusal.to_string().is_empty()),
         Ok((_, report)) => report,
@@ -148,7 +165,7 @@ pub(crate) fn list(data: &[u8]) {
     assert!(report.shown.len() <= report.bad && report.duplicates <= report.rules);
     let rules = Arc::new(builder.finish());
     assert_eq!(rules.rules().count(), rules.len());
-    let _ = Gate::new(Limits::default()).judge(&rules, "fuzz", &report, None);
+    let _ = Gate::default().judge(&rules, "fuzz", &report, None);
     let policy = Policy::new(1, Arc::clone(&rules), Arc::new(Settings::default()), Wall::UNIX_EPOCH);
     let client: Option<IpAddr> = "10.0.0.5".parse().ok();
     let decide = |name: Option<&Name>, address| {

@@ -1,19 +1,23 @@
 //! From the file to what the engines take; everything that is wrong is collected, each with its line.
 
 use super::blocklist::{self, Blocklist};
-use super::file::{self, File, Servers};
+use super::file::{self, File};
 use super::load::line_of;
+use super::upstream::{self, Resolving, Upstreams};
 use super::{ConfigError, Source};
 use super::{clients, local};
 use crate::base::model::{BlockAnswer, PurposeSelector, Wall};
 use crate::base::name::Name;
 use crate::io::listen::{Forwarder, LimitSettings};
+use crate::policy::gate::Target;
+use crate::policy::local::Local;
 use crate::policy::{BlockSettings, Exception, Scope, Settings, Sinkhole, StageSetting};
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use toml::Spanned;
 
 /// Workers for one address; more would only share out the same cores.
@@ -42,6 +46,8 @@ pub struct Config {
     pub cache_octets: usize,
     /// Who answers what is not blocked.
     pub upstreams: Upstreams,
+    /// How they are asked, and how long their answers are kept.
+    pub resolving: Resolving,
     /// What is wanted.
     pub settings: Settings,
     /// The line of each of `settings.stages` in the file, from 1.
@@ -52,6 +58,8 @@ pub struct Config {
     pub vendors: Option<PathBuf>,
     /// Further lists, in order.
     pub blocklists: Vec<Blocklist>,
+    /// Our own names and networks, which no list may take.
+    pub own: Vec<Target>,
     /// The folder of ledger and control socket.
     pub store: PathBuf,
     /// Days that the ledger keeps a row.
@@ -60,15 +68,6 @@ pub struct Config {
     pub log_level: String,
     /// Whether logs are JSON.
     pub log_json: bool,
-}
-
-/// Who answers what is not blocked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Upstreams {
-    /// The servers of `/etc/resolv.conf`.
-    System,
-    /// These, in the order of preference.
-    Servers(Vec<SocketAddr>),
 }
 
 /// The text with its name, and what was found wrong with it.
@@ -96,6 +95,12 @@ impl Problems<'_> {
                 None
             }
         }
+    }
+
+    /// Reads a host name.
+    pub(super) fn parse_host(&mut self, at: &Spanned<String>) -> Option<Name> {
+        let name = Name::parse_host(at.get_ref());
+        name.map_err(|why| self.push(at, &format!("names = {:?}: {why}", at.get_ref()))).ok()
     }
 
     fn parse_all<T: FromStr>(&mut self, all: &[Spanned<String>], key: &str, form: &str) -> Vec<T>
@@ -128,6 +133,8 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
     let mut problems = Problems { file: source.to_string(), text, all: Vec::new() };
     let p = &mut problems;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let resolving = upstream::resolving(p, file);
+    let local = local::local(p, file, &resolving.zones, base);
     let workers = p.bound(&file.dns.workers, "workers", 0, WORKERS_MAX);
     let config = Config {
         source: source.clone(),
@@ -138,12 +145,14 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
         forwarders: clients::forwarders(p, &file.dns),
         workers: if workers == 0 { cores } else { workers },
         cache_octets: p.bound(&file.dns.cache_mib, "cache_mib", 1, CACHE_MIB_MAX) << 20,
-        upstreams: upstreams(p, &file.upstream),
-        settings: settings(p, file, base),
+        upstreams: upstream::servers(p, &file.upstream),
+        settings: settings(p, file, local),
+        resolving,
         stage_lines: file.policy.stages.keys().map(|key| line_of(text, key.span().start)).collect(),
         group_lines: file.group.iter().map(|group| line_of(text, group.id.span().start)).collect(),
         vendors: file.policy.vendors.as_ref().map(|path| base.join(path.get_ref())),
         blocklists: blocklist::all(p, &file.blocklist, base),
+        own: blocklist::targets(p, &file.policy.own, "own"),
         store: base.join(&file.store.path),
         keep_days: p.bound(&file.ledger.keep_days, "keep_days", 1, 36_500),
         log_level: one_of(p, &file.log.level, "level", &["error", "warn", "info", "debug", "trace"]),
@@ -162,33 +171,7 @@ fn one_of(p: &mut Problems<'_>, at: &Spanned<String>, key: &str, words: &[&str])
     at.get_ref().clone()
 }
 
-fn upstreams(p: &mut Problems<'_>, upstream: &file::Upstream) -> Upstreams {
-    let at = &upstream.servers;
-    let texts = match at.get_ref() {
-        Servers::One(word) if word == "system" => return Upstreams::System,
-        Servers::One(word) => std::slice::from_ref(word),
-        Servers::Many(words) if words.len() == 1 && words.iter().all(|word| word == "system") => {
-            return Upstreams::System;
-        }
-        Servers::Many(words) => words,
-    };
-    let mut servers = Vec::new();
-    for text in texts {
-        // A bare address means port 53, as in resolv.conf.
-        match text.parse::<SocketAddr>().or_else(|_| text.parse::<IpAddr>().map(|address| (address, 53).into())) {
-            Ok(server) => servers.push(server),
-            Err(_) => {
-                p.push(at, &format!("servers: {text:?} is no \"address:port\"; write \"192.0.2.1:53\", or \"system\""));
-            }
-        }
-    }
-    if texts.is_empty() {
-        p.push(at, "servers is empty, so nothing could be resolved; name a server, or \"system\"");
-    }
-    Upstreams::Servers(servers)
-}
-
-fn settings(p: &mut Problems<'_>, file: &File, base: &Path) -> Settings {
+fn settings(p: &mut Problems<'_>, file: &File, local: Arc<Local>) -> Settings {
     let word = |at: &Spanned<String>| at.get_ref().to_ascii_lowercase();
     Settings {
         scope: Scope {
@@ -203,7 +186,7 @@ fn settings(p: &mut Problems<'_>, file: &File, base: &Path) -> Settings {
             ttl: p.bound(&file.block.ttl, "ttl", 0, 86_400),
         },
         sinkhole: sinkhole(p, &file.sinkhole),
-        local: local::local(p, file, base),
+        local,
         enforce: true,
     }
 }

@@ -1,5 +1,8 @@
 //! The config file as it is written. Field names are keys, `Default` is what silence means.
 
+use crate::engine::resolver::AnswerLimits;
+use crate::engine::resolver::core::{Conduct, Mode};
+use crate::policy::gate::Limits;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,6 +38,9 @@ pub struct File {
     pub ledger: Ledger,
     /// `[log]`
     pub log: Log,
+    /// `[[zone]]`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub zone: Vec<Zone>,
     /// `[[group]]`
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub group: Vec<Group>,
@@ -58,6 +64,7 @@ impl Default for File {
             store: Store::default(),
             ledger: Ledger::default(),
             log: Log::default(),
+            zone: Vec::new(),
             group: Vec::new(),
             exception: Vec::new(),
             blocklist: Vec::new(),
@@ -130,18 +137,59 @@ pub struct Forwarder {
     pub identity: Vec<Spanned<String>>,
 }
 
-/// Who answers what is not blocked.
+/// Who answers what is not blocked, and how long that is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
     /// `"system"`, or `["addr:port", …]` in the order of preference.
     pub servers: Spanned<Servers>,
+    /// `ordered`, `fastest` or `parallel`.
+    pub mode: Spanned<String>,
+    /// Whether queries carry their name in random case.
+    pub random_case: bool,
+    /// Whether queries carry a cookie.
+    pub cookies: bool,
+    /// Seconds that an answer is kept at least.
+    pub ttl_min: Spanned<u32>,
+    /// Seconds that an answer is kept at most.
+    pub ttl_max: Spanned<u32>,
+    /// Seconds that absence is believed at most.
+    pub negative_ttl_max: Spanned<u32>,
+    /// Seconds that an answer is of use after it has expired.
+    pub stale_max: Spanned<u32>,
+    /// Whether answers in use are asked for again before they expire.
+    pub prefetch: bool,
 }
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self { servers: spanned(Servers::One("system".to_owned())) }
+        let (answers, conduct) = (AnswerLimits::default(), Conduct::default());
+        Self {
+            servers: spanned(Servers::One("system".to_owned())),
+            mode: spanned(Mode::default().to_string()),
+            random_case: conduct.random_case,
+            cookies: conduct.cookies,
+            ttl_min: spanned(answers.ttl_min),
+            ttl_max: spanned(answers.ttl_max),
+            negative_ttl_max: spanned(answers.negative_ttl_max),
+            stale_max: spanned(86_400),
+            prefetch: conduct.prefetch,
+        }
     }
+}
+
+/// Names that have servers of their own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Zone {
+    /// Names, each with everything below it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<Spanned<String>>,
+    /// Networks whose addresses are looked up there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<Spanned<String>>,
+    /// `["addr:port", …]` in the order of preference.
+    pub servers: Spanned<Vec<String>>,
 }
 
 /// One word or a list.
@@ -167,6 +215,8 @@ pub struct Policy {
     /// A folder of vendor files instead of the embedded ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendors: Option<Spanned<PathBuf>>,
+    /// Our own names and networks, which no list may take.
+    pub own: Vec<Spanned<String>>,
 }
 
 impl Default for Policy {
@@ -176,6 +226,7 @@ impl Default for Policy {
             scope: vec![spanned("everyone".to_owned())],
             stages: BTreeMap::new(),
             vendors: None,
+            own: Vec::new(),
         }
     }
 }
@@ -339,6 +390,44 @@ pub struct Blocklist {
     /// `off`, `observe` or `block`.
     #[serde(default = "block")]
     pub stage: Spanned<String>,
+    /// What a revision of it must be to become policy.
+    #[serde(default)]
+    pub gate: Gate,
+}
+
+/// What a revision of a list must be to become policy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gate {
+    /// The least number of rules.
+    pub minimum: Spanned<usize>,
+    /// Rules that may be gone at once, in percent.
+    pub shrink: Spanned<u32>,
+    /// Rules that may be new at once, in percent.
+    pub growth: Spanned<u32>,
+    /// Lines that may be unreadable, in percent.
+    pub unreadable: Spanned<u32>,
+    /// The widest IPv4 range, as the length of its prefix.
+    pub widest_v4: Spanned<u8>,
+    /// The widest IPv6 range, as the length of its prefix.
+    pub widest_v6: Spanned<u8>,
+    /// Names and networks that must be in it.
+    pub must_have: Vec<Spanned<String>>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            minimum: spanned(limits.minimum),
+            shrink: spanned(limits.shrink_percent_max),
+            growth: spanned(limits.growth_percent_max),
+            unreadable: spanned(limits.bad_percent_max),
+            widest_v4: spanned(limits.v4_prefix_min),
+            widest_v6: spanned(limits.v6_prefix_min),
+            must_have: Vec::new(),
+        }
+    }
 }
 
 fn auto() -> Spanned<String> {

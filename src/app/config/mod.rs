@@ -8,6 +8,7 @@
 //! | `clients` | who asks: limits, forwarders |
 //! | `local` | what is answered here: records, a hosts file, names of the own network |
 //! | `blocklist` | `[[blocklist]]`: files, and repositories |
+//! | `upstream` | `[upstream]` and `[[zone]]` |
 //! | `template` | the commented file that documents every key |
 //!
 //! Relative paths in a config file are relative to the folder of that file.
@@ -19,9 +20,11 @@ pub mod file;
 mod load;
 mod local;
 mod template;
+mod upstream;
 
-pub use blocklist::{Blocklist, GitList, Origin};
-pub use check::{Config, Upstreams, parse_moment};
+pub use blocklist::{Blocklist, GitList, ListGate, Origin};
+pub use check::{Config, parse_moment};
 pub use file::{File, VERSION};
 pub use load::{ConfigError, DEFAULT_PATH, Source, load, parse, running_store};
 pub use template::TEMPLATE;
+pub use upstream::{Resolving, Upstreams};

@@ -125,7 +125,7 @@ pub enum Failure {
 
 impl Failure {
     /// Extended error and text.
-    const fn ede(self) -> (u16, &'static str) {
+    pub(super) const fn ede(self) -> (u16, &'static str) {
         match self {
             Self::Overloaded => (0, "too many questions in flight"),
             Self::Timeout => (ede::NO_REACHABLE_AUTHORITY, "no upstream answered in time"),

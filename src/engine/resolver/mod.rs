@@ -11,9 +11,11 @@ mod block;
 pub mod cache;
 mod cookie;
 pub mod core;
+mod error;
 pub mod front;
 mod judge;
 mod local;
+mod shard;
 pub mod stored;
 
 pub use cache::{Cache, CacheKey};

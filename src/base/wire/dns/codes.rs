@@ -80,6 +80,12 @@ pub mod option {
 pub mod ede {
     /// Option code of an extended DNS error.
     pub const OPTION: u16 = 15;
+    /// An answer that has expired.
+    pub const STALE_ANSWER: u16 = 3;
+    /// A failure that was kept.
+    pub const CACHED_ERROR: u16 = 13;
+    /// An answer that has expired, that the name does not exist.
+    pub const STALE_NXDOMAIN: u16 = 19;
     /// The operator's own policy withholds the answer.
     pub const BLOCKED: u16 = 15;
     /// No reachable authority: every upstream was tried without a usable answer.
@@ -123,6 +129,8 @@ impl Rcode {
     pub const NOTIMP: Self = Self(4);
     /// The server does not want to.
     pub const REFUSED: Self = Self(5);
+    /// A DNAME makes too long a name (RFC 6672 §2.2).
+    pub const YXDOMAIN: Self = Self(6);
     /// This EDNS version is not known (RFC 6891 §9).
     pub const BADVERS: Self = Self(16);
 
