@@ -5,6 +5,7 @@ use hickory_proto::op::Message;
 use interdict::base::model::{Mono, Now, Stage, Wall};
 use interdict::base::name::{Match, Name, NameRef};
 use interdict::base::wire::dns::{AnswerView, Head, Malformed, QueryView, Rcode, Reply};
+use interdict::engine::resolver::core::{Core, CoreSettings, Counters, QUERIES_MAX, Waiter};
 use interdict::engine::resolver::front::{answer, answer_from, fail, truncate};
 use interdict::engine::resolver::{
     AnswerLimits, Ask, Cache, CacheKey, Cookies, Failure, Outcome, StoredAnswer, Transport,
@@ -123,6 +124,51 @@ pub(crate) fn dns_answer(data: &[u8]) {
     for record in back.records() {
         let record = record.expect("our own record");
         assert!(record.owner().is_ok() && record.check().is_ok());
+    }
+}
+
+/// A message on an exchange, under its id and with its question where the first octet says so: whatever it is, the client gets one
+/// reply, to its own question.
+pub(crate) fn upstream(data: &[u8]) {
+    let Some((&choice, rest)) = data.split_first() else { return };
+    let name: Name = "www.example.org".parse().expect("a name");
+    let key = CacheKey::new(name.as_ref(), 1, 1, choice & 4 != 0, false);
+    let cache = Arc::new(Cache::new(1 << 16, 1));
+    let settings = CoreSettings::new(vec![([192, 0, 2, 1], 53).into()]);
+    let mut core = Core::new(&settings, Arc::clone(&cache), Arc::new(Counters::default()), [7; 32]);
+    let client = IpAddr::from([192, 0, 2, 9]);
+    let mut now = Mono::from_nanos(1);
+    core.handle_miss(now, &key, Waiter { client, transport: Transport::Udp, message: Box::default(), token: () });
+    let (mut replies, mut sent) = (0, 0);
+    loop {
+        while let Some(query) = core.poll_transmit() {
+            sent += 1;
+            let question = query.message.get(12..33).expect("a question of 21 octets");
+            let message = match rest.split_at_checked(12) {
+                Some((header, records)) if choice & 1 != 0 => {
+                    let id = if choice & 2 != 0 { query.message.get(..2) } else { header.get(..2) };
+                    [id.expect("an id"), header.get(2..).expect("a header"), question, records].concat()
+                }
+                _ => rest.to_vec(),
+            };
+            core.handle_response(now, query.exchange, &message);
+        }
+        while core.poll_close().is_some() {}
+        while let Some(reply) = core.poll_reply() {
+            replies += 1;
+            if let Ok(stored) = reply.result {
+                let view = AnswerView::parse(stored.octets()).expect("our own message");
+                assert_eq!((view.name(), view.qtype()), (key.name(), key.qtype()));
+            }
+        }
+        let Some((wake, _)) = core.poll_timeout() else { break };
+        now = now.max(wake);
+        core.handle_timeout(now);
+    }
+    assert_eq!((replies, core.is_idle()), (1, true));
+    assert!(sent <= QUERIES_MAX);
+    if let Some(kept) = cache.get(now, &key) {
+        assert!(AnswerView::parse(kept.octets()).is_ok_and(|view| view.name() == key.name()));
     }
 }
 

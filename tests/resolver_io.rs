@@ -50,6 +50,7 @@ struct Daemon {
     attempts: Arc<AtomicU64>,
     /// Makes the next worker that hands something over panic.
     panic: Arc<AtomicBool>,
+    servers: watch::Sender<Vec<SocketAddr>>,
     stop: CancellationToken,
     workers: Vec<JoinHandle<()>>,
     runtime: Option<Runtime>,
@@ -83,7 +84,7 @@ impl Daemon {
         let opened = socket::listen(listen.parse().unwrap(), 2).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let settings = CoreSettings::new(servers.clone());
-        let (_, servers) = watch::channel(servers);
+        let (sender, servers) = watch::channel(servers);
         let driver = runtime.spawn(interdict::io::upstream::run(settings, plane, missed, servers, stop.clone()));
         let streams = serve_tcp(opened.tcp, CONNECTIONS_MAX, listening.clone());
         let streams = runtime.spawn(async move { streams.await.unwrap() });
@@ -94,7 +95,17 @@ impl Daemon {
             .map(|(number, udp)| spawn_udp(format!("udp-{number}"), udp, listening.clone()).unwrap())
             .collect();
         let tasks = vec![driver, streams];
-        Self { address: opened.address, counters, attempts, panic, stop, workers, runtime: Some(runtime), tasks }
+        Self {
+            address: opened.address,
+            counters,
+            attempts,
+            panic,
+            servers: sender,
+            stop,
+            workers,
+            runtime: Some(runtime),
+            tasks,
+        }
     }
 
     fn new(servers: &[&Upstream]) -> Self {
@@ -638,4 +649,34 @@ fn a_server_that_closes_at_once_is_a_failure() {
     let daemon = Daemon::start("127.0.0.1:0", vec![server], Acl::default());
     let answer = daemon.ask("n1.example");
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+}
+
+#[test]
+fn servers_that_change_are_asked_from_then_on() {
+    let (old, new) =
+        (Upstream::start([("a.example", Act::Address(HOME))]), Upstream::start([("b.example", Act::Address(HOME))]));
+    let daemon = Daemon::new(&[&old]);
+    assert_eq!(daemon.ask("a.example").answers.len(), 1);
+    daemon.servers.send_replace(vec![new.address]);
+    sleep(Duration::from_millis(300));
+    assert_eq!(daemon.ask("b.example").answers.len(), 1);
+    assert_eq!((old.count("b.example"), new.count("b.example")), (0, 1));
+}
+
+#[test]
+fn an_answer_in_use_is_renewed_before_it_expires() {
+    let up = Upstream::start([("a.example", Act::Records(vec![short_lived("a.example")]))]);
+    let daemon = Daemon::new(&[&up]);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(3_750) {
+        assert_eq!(daemon.ask("a.example").answers.len(), 1);
+        sleep(Duration::from_millis(20));
+    }
+    sleep(Duration::from_millis(200));
+    assert_eq!((daemon.counters.prefetched.get(), up.count("a.example")), (1, 2));
+}
+
+/// An A record that lives four seconds.
+fn short_lived(owner: &str) -> Vec<u8> {
+    [&wire(owner)[..], &[0, 1, 0, 1, 0, 0, 0, 4, 0, 4, 203, 0, 113, 7]].concat()
 }

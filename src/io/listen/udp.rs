@@ -99,6 +99,8 @@ impl Worker {
             }
         };
         let now = clock::now();
+        // Also when nothing came: an idle worker would keep a policy alive that nobody else uses.
+        self.policy.load();
         if received > 0 {
             let tally = self.answer_batch(now);
             let sent = self.sender.send(&self.socket);
