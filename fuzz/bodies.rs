@@ -24,8 +24,9 @@ pub(crate) fn dns_query(data: &[u8]) {
         Ok(query) => {
             assert!(NameRef::from_wire(query.name().as_wire()).is_ok());
             // Whatever hickory-proto takes for a query too, it reads the same.
-            if let Some(theirs) = Message::from_vec(data).ok().filter(|theirs| theirs.queries.len() == 1) {
-                let question = &theirs.queries[0];
+            if let Ok(theirs) = Message::from_vec(data)
+                && let [question] = &*theirs.queries
+            {
                 let labels: Vec<Vec<u8>> = question.name().iter().map(<[u8]>::to_ascii_lowercase).collect();
                 assert!(query.name().labels().eq(labels.iter().map(Vec::as_slice)));
                 assert_eq!(

@@ -494,6 +494,52 @@ fn a_worker_that_panics_goes_on_and_is_counted() {
     }
 }
 
+/// A listener with room for few connections, held by clients that say nothing.
+#[test]
+fn who_holds_connections_without_asking_keeps_nobody_out() {
+    let plane = Arc::new(Plane {
+        policy: Arc::new(ArcSwap::from_pointee(Policy::new(
+            1,
+            rules(),
+            Arc::new(Settings::default()),
+            "2026-11-23T12:00:00Z".parse().unwrap(),
+        ))),
+        cache: Arc::new(Cache::new(1 << 20, 7)),
+        counters: Arc::default(),
+        cookies: interdict::engine::resolver::Cookies::new([1, 2]),
+        hits: Arc::new(|_| true),
+    });
+    let (misses, _missed) = mpsc::channel(MISS_QUEUE_MAX);
+    let stop = CancellationToken::new();
+    let listening =
+        Listening { plane: Arc::clone(&plane), clients: Arc::new(Clients::default()), misses, stop: stop.clone() };
+    let opened = socket::listen("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let serving = runtime.spawn(serve_tcp(opened.tcp, 8, listening));
+    let mut busy = TcpStream::connect(opened.address).unwrap();
+    let message = query(1, BLOCKED);
+    let framed = [&u16::try_from(message.len()).unwrap().to_be_bytes()[..], &message].concat();
+    let ask = |stream: &mut TcpStream| {
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.write_all(&framed).unwrap();
+        let mut len = [0; 2];
+        stream.read_exact(&mut len).unwrap();
+        stream.read_exact(&mut vec![0; usize::from(u16::from_be_bytes(len))]).unwrap();
+    };
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        held.push(TcpStream::connect(opened.address).unwrap());
+        // Whoever asks now and then stays, and whoever comes is served.
+        ask(&mut busy);
+        ask(&mut TcpStream::connect(opened.address).unwrap());
+    }
+    assert!(plane.counters.dropped_connections.get() >= 100, "{:?}", plane.counters.dropped_connections);
+    held[0].set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    assert_eq!(held[0].read(&mut [0]).unwrap_or(0), 0, "the one that asked nothing for longest left");
+    stop.cancel();
+    runtime.block_on(serving).unwrap().unwrap();
+}
+
 /// What a server does with each connection: takes so many queries, answers them in reverse order, and closes or not.
 fn pipelining_server(answers_per_connection: usize, at_once: usize) -> (SocketAddr, Arc<AtomicU64>) {
     let (udp, tcp) = loop {
@@ -633,50 +679,4 @@ fn an_answer_in_use_is_renewed_before_it_expires() {
 /// An A record that lives four seconds.
 fn short_lived(owner: &str) -> Vec<u8> {
     [&wire(owner)[..], &[0, 1, 0, 1, 0, 0, 0, 4, 0, 4, 203, 0, 113, 7]].concat()
-}
-
-/// A listener with room for few connections, held by clients that say nothing.
-#[test]
-fn who_holds_connections_without_asking_keeps_nobody_out() {
-    let plane = Arc::new(Plane {
-        policy: Arc::new(ArcSwap::from_pointee(Policy::new(
-            1,
-            rules(),
-            Arc::new(Settings::default()),
-            "2026-11-23T12:00:00Z".parse().unwrap(),
-        ))),
-        cache: Arc::new(Cache::new(1 << 20, 7)),
-        counters: Arc::default(),
-        cookies: interdict::engine::resolver::Cookies::new([1, 2]),
-        hits: Arc::new(|_| true),
-    });
-    let (misses, _missed) = mpsc::channel(MISS_QUEUE_MAX);
-    let stop = CancellationToken::new();
-    let listening =
-        Listening { plane: Arc::clone(&plane), clients: Arc::new(Clients::default()), misses, stop: stop.clone() };
-    let opened = socket::listen("127.0.0.1:0".parse().unwrap(), 1).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let serving = runtime.spawn(serve_tcp(opened.tcp, 8, listening));
-    let mut busy = TcpStream::connect(opened.address).unwrap();
-    let message = query(1, BLOCKED);
-    let framed = [&u16::try_from(message.len()).unwrap().to_be_bytes()[..], &message].concat();
-    let ask = |stream: &mut TcpStream| {
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        stream.write_all(&framed).unwrap();
-        let mut len = [0; 2];
-        stream.read_exact(&mut len).unwrap();
-        stream.read_exact(&mut vec![0; usize::from(u16::from_be_bytes(len))]).unwrap();
-    };
-    let mut held = Vec::new();
-    for _ in 0..200 {
-        held.push(TcpStream::connect(opened.address).unwrap());
-        // Whoever asks now and then stays, and whoever comes is served.
-        ask(&mut busy);
-        ask(&mut TcpStream::connect(opened.address).unwrap());
-    }
-    assert!(plane.counters.dropped_connections.get() >= 100, "{:?}", plane.counters.dropped_connections);
-    held[0].set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    assert_eq!(held[0].read(&mut [0]).unwrap_or(0), 0, "the one that asked nothing for longest left");
-    stop.cancel();
-    runtime.block_on(serving).unwrap().unwrap();
 }
