@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`Reader`] | a cursor whose every step is checked |
 //! | [`dns`] | DNS messages: a view of a query, a view of an answer, writers of both kinds of reply |
+//! | [`packet`] | captured frames: from the link down to TCP, UDP and ICMP, through tunnels |
 
 pub mod dns;
+pub mod packet;
 mod reader;
 
 pub use reader::{Reader, Short};
