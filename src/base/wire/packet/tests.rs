@@ -234,7 +234,7 @@ fn options_and_extension_headers_are_stepped_over() {
 fn tcp_options_end_at_the_first_that_cannot_be() {
     let read = |options: &[u8]| {
         let mut segment = tcp(9, SYN, b"");
-        segment[12] = u8::try_from((20 + options.len()) / 4 << 4).unwrap();
+        segment[12] = u8::try_from((20 + options.len()) / 4 * 16).unwrap();
         segment.extend(options);
         let bytes = ipv4(6, &segment);
         tcp_of(&decode(LinkType::RAW, &bytes))
