@@ -54,7 +54,8 @@ fn sender(name: &str) -> Box<dyn DataLinkSender> {
 
 /// Both ways to read an interface, each opened when it is its turn.
 fn sources(name: &str) -> impl Iterator<Item = Box<dyn Source + Send>> {
-    let ways: [fn(&str) -> Box<dyn Source + Send>; 2] =
+    type Open = fn(&str) -> Box<dyn Source + Send>;
+    let ways: [Open; 2] =
         [|name| Box::new(RingSource::open(name).unwrap()), |name| Box::new(PnetSource::open(name).unwrap())];
     ways.into_iter().map(move |open| open(name))
 }

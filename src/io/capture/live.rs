@@ -41,12 +41,12 @@ pub struct PnetSource {
 ///
 /// # Errors
 /// There is no such interface, its link type is not read, or the kernel refuses.
-pub fn open(name: &str) -> Result<Box<dyn Source + Send>, CaptureError> {
-    match RingSource::open(name) {
+pub fn open(interface: &str) -> Result<Box<dyn Source + Send>, CaptureError> {
+    match RingSource::open(interface) {
         Ok(source) => Ok(Box::new(source)),
         Err(CaptureError::Open { error, .. }) if error.kind() != io::ErrorKind::PermissionDenied => {
-            tracing::warn!(interface = name, %error, "no packet ring; reading through pnet, which drops earlier under load");
-            PnetSource::open(name).map(|source| Box::new(source) as _)
+            tracing::warn!(interface, %error, "no packet ring; reading through pnet, which drops earlier under load");
+            PnetSource::open(interface).map(|source| Box::new(source) as _)
         }
         Err(error) => Err(error),
     }
