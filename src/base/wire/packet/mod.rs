@@ -128,7 +128,8 @@ impl<'a> Frame<'a> {
         let mut walk = Walk { link: Link::default(), tunnels: Tunnels::default(), outer: None };
         let (layer, bytes) = link::read(self.link, self.bytes, &mut walk.link)?;
         if let Some(tag) = self.vlan_tag {
-            walk.link.vlans.push_outer(tag);
+            // It stood before those that are still to come.
+            walk.link.vlans.push(tag);
         }
         walk.run(layer, bytes)
     }

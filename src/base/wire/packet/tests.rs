@@ -399,7 +399,7 @@ fn tunnelled() -> Vec<(TunnelKind, Vec<u8>, Option<[u8; 6]>)> {
         (T::Gre, over_udp(4754, &[0, 0, 8, 0], &four), None),
         (T::Mpls, over_udp(6635, &[0, 1, 1, 64], &six), None),
         (T::Vxlan, over_udp(4789, &[8, 0, 0, 0, 0, 0, 5, 0], &inner), Some(A_MAC)),
-        (T::Vxlan, over_udp(8472, &[8, 0, 0, 0, 0, 0, 5, 0], &inner), Some(A_MAC)),
+        (T::Vxlan, over_udp(8472, &[8, 1, 2, 3, 0, 0, 5, 9], &inner), Some(A_MAC)),
         (T::Vxlan, over_udp(4790, &[12, 0, 0, 1, 0, 0, 5, 0], &four), None),
         (T::Geneve, over_udp(6081, &[1, 0, 0x65, 0x58, 0, 0, 5, 0, 0, 0, 0, 0], &inner), Some(A_MAC)),
         (T::Geneve, over_udp(6081, &[0, 0, 0x86, 0xdd, 0, 0, 5, 0], &six), None),
