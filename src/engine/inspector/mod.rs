@@ -2,6 +2,8 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`endpoint`] | who is behind an address: devices and dated facts |
 //! | [`fragments`] | datagrams put together from IP fragments |
 
+pub mod endpoint;
 pub mod fragments;
