@@ -162,3 +162,45 @@ fn every_table_has_its_bound() {
     endpoints.handle_timeout(at(9_900 + SILENT_S));
     assert_eq!((endpoints.iter().count(), endpoints.by_mac.len(), endpoints.by_address.len()), (0, 0, 0));
 }
+
+#[test]
+fn a_router_with_a_client_id_stays_a_device_without_what_it_sends_on() {
+    let mut endpoints = Endpoints::new(100);
+    let said = option(61, b"a router");
+    let request = dhcp(1, [0; 4], [0; 4], &said);
+    give(&mut endpoints, 0, &frame(mac(1), [0; 4], 64, &request));
+    for client in 1..=3 {
+        give(&mut endpoints, 1, &traffic(mac(1), [10, 9, 0, client], 64));
+    }
+    assert!(endpoints.find(address("10.9.0.3")).is_some(), "it could be a host with three addresses still");
+    for client in 4..=9 {
+        give(&mut endpoints, 2, &traffic(mac(1), [10, 9, 0, client], 64));
+    }
+    assert_eq!(endpoints.find(address("10.9.0.3")), None);
+    give(&mut endpoints, 3, &frame(mac(1), [0; 4], 64, &request));
+    let (_, device) = endpoints.iter().next().unwrap();
+    assert_eq!((device.client_id.as_deref(), device.mac, device.addresses.len()), (Some(&b"a router"[..]), None, 0));
+}
+
+#[test]
+fn the_sixth_version_names_devices_by_duid() {
+    let mut endpoints = Endpoints::new(100);
+    let option = |code: u8, value: &[u8]| [&[0, code, 0, u8::try_from(value.len()).unwrap()], value].concat();
+    let said = |kind: u8, duid: &[u8], host: u8| {
+        let given = [&[0x20, 1, 0xd, 0xb8][..], &[0; 11], &[host], &[0; 8]].concat();
+        [vec![kind, 0, 0, 1], option(1, duid), option(3, &[&[7; 12][..], &option(5, &given)].concat())].concat()
+    };
+    let relayed = |message: &[u8]| [&[12, 0][..], &[0xfd; 16], &[0xfe; 16], &option(9, message)].concat();
+    let seen = |from: [u8; 6], message: &[u8]| frame(from, [10, 0, 0, 1], 64, &udp(546, 547, message));
+    let answered = |message: &[u8]| frame(SERVER, [10, 0, 0, 2], 64, &udp(547, 546, message));
+    // One asks directly, the other through a relay, whose hardware address is not the client's.
+    give(&mut endpoints, 0, &seen(mac(1), &said(3, b"near", 1)));
+    give(&mut endpoints, 0, &seen(ROUTER, &relayed(&said(3, b"far", 2))));
+    give(&mut endpoints, 1, &answered(&said(7, b"near", 1)));
+    give(&mut endpoints, 1, &answered(&said(7, b"far", 2)));
+    let (_, near) = endpoints.find(address("2001:db8::1")).unwrap();
+    assert_eq!((near.client_id.as_deref(), near.mac), (Some(&b"near"[..]), Some(Mac(mac(1)))));
+    let (_, far) = endpoints.find(address("2001:db8::2")).unwrap();
+    assert_eq!((far.client_id.as_deref(), far.mac), (Some(&b"far"[..]), None));
+    assert_eq!(far.relay, Some(IpAddr::from([0xfd; 16])));
+}
