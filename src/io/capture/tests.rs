@@ -214,6 +214,23 @@ fn a_file_that_grows_is_followed() {
 }
 
 #[test]
+fn a_compressed_file_is_read_as_far_as_it_goes() {
+    let frames: Vec<Vec<u8>> = (0..400_u32).map(|number| number.to_be_bytes().repeat(50)).collect();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&pcap(1, &frames)).unwrap();
+    let octets = encoder.finish().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("compressed");
+    std::fs::write(&path, &octets).unwrap();
+    let mut source = FileSource::open(&path, false).unwrap();
+    assert_eq!((read(&mut source).0.len(), source.stats().torn), (400, 0));
+    std::fs::write(&path, &octets[..octets.len() / 2]).unwrap();
+    let mut source = FileSource::open(&path, false).unwrap();
+    let (seen, end) = read(&mut source);
+    assert!((1..400).contains(&seen.len()) && end.is_ok() && source.stats().torn > 0, "{} {end:?}", seen.len());
+}
+
+#[test]
 fn what_is_written_is_read_back() {
     let mut writer = PcapWriter::new(Vec::new(), LinkType::ETHERNET).unwrap();
     let plain = Frame { time_ns: 5 * SECOND + 7, original_len: 99, ..Frame::new(LinkType::ETHERNET, &[7; 30]) };
