@@ -22,6 +22,7 @@ pub mod list;
 mod rules;
 mod scope;
 mod settings;
+mod spans;
 mod stage;
 mod view;
 
@@ -33,6 +34,7 @@ pub use explain::{Explanation, Reason};
 pub use hit::Hit;
 pub use rules::{AnswerData, Class, ClassId, Limit, List, ListId, RuleId, RuleSet, RuleSetBuilder, TooMany, Vendor};
 pub use scope::Scope;
+pub use spans::Span;
 pub use settings::{BlockSettings, Settings, Sinkhole, StageSetting};
 pub use stage::{Staged, Why};
 pub use view::{RuleView, What};
