@@ -1,6 +1,7 @@
 //! Drivers: sockets, files, kernel, threads. They know engines; engines do not know them, and they do not know each other.
 
 pub mod control;
+pub mod gateway;
 pub mod listen;
 pub mod store;
 pub mod sync;

@@ -13,10 +13,13 @@ mod clause;
 mod daemon;
 mod dns;
 mod hostile;
+mod kernel;
 mod kill;
 mod load;
 mod malformed;
 mod reload;
+mod roles;
+mod space;
 mod upstream;
 
 /// Killed at any moment, the ledger has everything that it said it had, and lacks a second's attempts at most.
@@ -59,4 +62,30 @@ fn a_flood_of_misses_leaves_room_for_others() {
 #[test]
 fn few_descriptors_stop_no_answer_that_needs_none() {
     hostile::few_descriptors_stop_no_answer_that_needs_none();
+}
+
+//----------- The gateway ----------------------------------------------------
+
+/// Begins a process of a scenario in another network namespace; by itself it does nothing.
+#[test]
+fn role() {
+    space::play();
+}
+
+/// What `gateway plan` prints and what we tell the kernel are the same tables, as `nft` lists them.
+#[test]
+fn the_printed_plan_is_what_the_kernel_gets() {
+    space::within("the_printed_plan_is_what_the_kernel_gets", kernel::the_printed_plan_is_what_the_kernel_gets);
+}
+
+/// Differences lead from any table to any other, and counters go on.
+#[test]
+fn changes_make_the_new_table_of_the_old_one() {
+    space::within("changes_make_the_new_table_of_the_old_one", kernel::changes_make_the_new_table_of_the_old_one);
+}
+
+/// A hundred thousand ranges are put in force, changed and looked at in seconds.
+#[test]
+fn a_hundred_thousand_ranges_take_seconds() {
+    space::within("a_hundred_thousand_ranges_take_seconds", kernel::a_hundred_thousand_ranges_take_seconds);
 }

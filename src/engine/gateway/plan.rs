@@ -27,6 +27,9 @@ pub const UNLOGGED: &str = "unlogged";
 /// The set with port 53, as long as we answer.
 pub const ANSWERING: &str = "answering";
 
+/// Packets a second of one source that are logged for each vendor and purpose, and how many at once.
+pub const LOGGED_SHARE: (u64, u32) = (10, 20);
+
 /// Interfaces that lead outside.
 const OUTSIDE: &str = "outside";
 /// Before filters of others, so that what they accept is not accepted for us.

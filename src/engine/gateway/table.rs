@@ -243,3 +243,11 @@ impl Table {
         name
     }
 }
+
+impl SetKind {
+    /// Whether its elements are ours to say; in the others time and the kernel have theirs.
+    #[must_use]
+    pub const fn is_ours(self) -> bool {
+        matches!(self, Self::Plain | Self::Ranges | Self::Chains)
+    }
+}

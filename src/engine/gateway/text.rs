@@ -1,10 +1,8 @@
 //! A table in the words of `nft`: what `gateway plan` prints, and what `nft` is given.
 
+use super::plan::LOGGED_SHARE;
 use super::table::{Element, Family, Hook, Key, Part, Protocol, Set, SetKind, Table, Then};
 use std::fmt::{self, Write as _};
-
-/// Packets a second of one source that are logged for each vendor and purpose, and how many at once.
-pub(super) const SHARE: (u64, u32) = (10, 20);
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,7 +99,7 @@ impl fmt::Display for Part {
             Self::ToPort(port) => write!(f, "th dport {port}"),
             Self::Count(counter) => write!(f, "counter name {counter:?}"),
             Self::Share(family, set) => {
-                let (rate, burst) = SHARE;
+                let (rate, burst) = LOGGED_SHARE;
                 write!(f, "update @{set} {{ {} saddr limit rate {rate}/second burst {burst} packets }}", ip(*family))
             }
             Self::Log(word, group) => write!(f, "log prefix {word:?} group {group}"),

@@ -9,6 +9,7 @@
 //! | [`plane`] | what every thread of the data plane shares |
 //! | [`reply`] | the way back to a client, from whichever thread has its answer |
 //! | [`child`] | programs run within limits, and ended with all their children |
+//! | [`netlink`] | sockets and messages of the kernel's packet filter |
 //! | [`limits`] | how many descriptors the process may hold |
 
 #![allow(unsafe_code, reason = "the one room for system calls that no safe wrapper offers")]
@@ -18,6 +19,7 @@ pub mod child;
 pub mod clock;
 pub mod limits;
 pub mod mmsg;
+pub mod netlink;
 pub mod plane;
 pub mod reply;
 pub mod socket;

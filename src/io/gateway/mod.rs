@@ -1,0 +1,22 @@
+//! The kernel of a gateway: its packet filter over netlink, what it logs, and what its interfaces and routes are.
+//!
+//! | module | what |
+//! |---|---|
+//! | `encode` | parts of rules, sets and elements as the kernel's attributes |
+//! | `kernel` | tables put in force, changed, looked at and removed, each at once or not at all |
+//! | `watch` | hears when anybody changes the packet filter |
+//! | `log` | packets that the kernel logs |
+//! | `system` | interfaces, routes, settings |
+//!
+//! No program is needed for it. `gateway plan` prints the same tables in the words of `nft`, and a test loads both ways and compares.
+
+mod encode;
+mod kernel;
+mod log;
+mod system;
+mod watch;
+
+pub use kernel::{Counted, Held, Kernel, KernelError, Shape};
+pub use log::{Log, LogError, Logged};
+pub use system::{Sysctl, System};
+pub use watch::Watch;
