@@ -14,6 +14,7 @@ mod compare;
 mod config;
 mod control;
 mod export;
+mod gateway;
 mod lint;
 mod report;
 mod run;
@@ -111,6 +112,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Sync(args) => sync::run(args, &config()?, out),
         Command::Lint(args) => lint::run(args, &config()?, out),
         Command::Export(args) => export::run(args, &config()?, out),
+        Command::Gateway(command) => gateway::run(command, named, out),
         Command::Blocklist(command) => blocklist::run(command, &config()?, out),
         Command::Config(command) => config::run(command, named, out),
     }

@@ -11,7 +11,9 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Lists(error) => error.into(),
-            StartError::Store(_) | StartError::Listen(_) | StartError::Control { .. } | StartError::System(_) => {
+            StartError::Gateway(_)
+            | StartError::Store(_)
+            | StartError::Listen(_) | StartError::Control { .. } | StartError::System(_) => {
                 Self::failed(error)
             }
         }

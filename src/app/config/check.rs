@@ -3,6 +3,7 @@
 use super::blocklist::{self, Blocklist};
 use super::file::{self, File, Servers};
 use super::load::line_of;
+use super::gateway::{self, GatewayConfig};
 use super::{ConfigError, Source};
 use crate::base::model::{BlockAnswer, PurposeSelector, Wall};
 use crate::base::name::Name;
@@ -46,6 +47,8 @@ pub struct Config {
     pub blocklists: Vec<Blocklist>,
     /// The folder of ledger and control socket.
     pub store: PathBuf,
+    /// What the kernel enforces.
+    pub gateway: GatewayConfig,
     /// Days that the ledger keeps a row.
     pub keep_days: u32,
     /// Least severe level that is logged.
@@ -97,7 +100,7 @@ impl Problems<'_> {
         all.iter().filter_map(|at| self.parse(at, key, form)).collect()
     }
 
-    fn bound<T: PartialOrd + Copy + std::fmt::Display>(&mut self, at: &Spanned<T>, key: &str, least: T, most: T) -> T {
+    pub(super) fn bound<T: PartialOrd + Copy + std::fmt::Display>(&mut self, at: &Spanned<T>, key: &str, least: T, most: T) -> T {
         let value = *at.get_ref();
         if value < least || value > most {
             self.push(at, &format!("{key} = {value} is out of bounds; it must be {least} to {most}"));
@@ -128,6 +131,7 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
         vendors: file.policy.vendors.as_ref().map(|path| base.join(path.get_ref())),
         blocklists: blocklist::all(p, &file.blocklist, base),
         store: base.join(&file.store.path),
+        gateway: gateway::check(p, &file.gateway),
         keep_days: p.bound(&file.ledger.keep_days, "keep_days", 1, 36_500),
         log_level: one_of(p, &file.log.level, "level", &["error", "warn", "info", "debug", "trace"]),
         log_json: one_of(p, &file.log.format, "format", &["text", "json"]) == "json",
@@ -238,7 +242,7 @@ fn exception(p: &mut Problems<'_>, at: &file::Exception) -> Option<Exception> {
     })
 }
 
-fn network(p: &mut Problems<'_>, at: &Spanned<String>, key: &str) -> Option<IpNet> {
+pub(super) fn network(p: &mut Problems<'_>, at: &Spanned<String>, key: &str) -> Option<IpNet> {
     let net = crate::policy::list::parse_range(at.get_ref());
     if net.is_none() {
         p.push(at, &format!("{key} = {:?} is no address or network; write \"192.0.2.0/24\"", at.get_ref()));

@@ -6,6 +6,7 @@
 //! | `load` | finding and reading it, errors with file and line |
 //! | `check` | from the file to what the engines take: settings, addresses, lists |
 //! | `blocklist` | `[[blocklist]]`: files, and repositories |
+//! | `gateway` | `[gateway]`: what the kernel enforces |
 //! | `template` | the commented file that documents every key |
 //!
 //! Relative paths in a config file are relative to the folder of that file.
@@ -13,11 +14,13 @@
 mod blocklist;
 mod check;
 pub mod file;
+mod gateway;
 mod load;
 mod template;
 
 pub use blocklist::{Blocklist, GitList, Origin};
 pub use check::{Config, Upstreams, parse_moment};
 pub use file::{File, VERSION};
+pub use gateway::GatewayConfig;
 pub use load::{ConfigError, DEFAULT_PATH, Source, load, parse, running_store};
 pub use template::TEMPLATE;

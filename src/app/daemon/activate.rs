@@ -26,6 +26,10 @@ pub(super) enum Alarm {
     Upstream,
     /// The last reload was refused.
     Reload,
+    /// The kernel does not follow the policy.
+    Gateway,
+    /// Another program changed what the gateway put in the kernel.
+    Mended,
     /// The clock is earlier than what is known to have happened.
     Clock,
     /// What a remote has for the lists of a feed was refused, or could not be fetched.
@@ -117,6 +121,11 @@ impl Activator {
 
     pub(super) fn alarms(&self) -> Vec<String> {
         self.state().alarms.values().cloned().collect()
+    }
+
+    /// Whether an alarm is up.
+    pub(super) fn has_alarm(&self, alarm: &Alarm) -> bool {
+        self.state().alarms.contains_key(alarm)
     }
 
     /// Raises an alarm with a sentence, or takes it back.
@@ -282,6 +291,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[dns] workers", old.workers != new.workers),
         ("[dns] cache_mib", old.cache_octets != new.cache_octets),
         ("[upstream] servers", old.upstreams != new.upstreams),
+        ("[gateway]", old.gateway.as_started() != new.gateway.as_started()),
         ("[store] path", old.store != new.store),
         ("[ledger] keep_days", old.keep_days != new.keep_days),
         ("[log]", old.log_level != new.log_level || old.log_json != new.log_json),
@@ -297,6 +307,7 @@ fn keep_running(old: &Config, new: Config) -> Config {
         workers: old.workers,
         cache_octets: old.cache_octets,
         upstreams: old.upstreams.clone(),
+        gateway: new.gateway.clone().running_as(&old.gateway),
         store: old.store.clone(),
         keep_days: old.keep_days,
         log_level: old.log_level.clone(),

@@ -6,6 +6,8 @@
 //! | `udp-…` | one a worker: queries, blocked answers, cache hits |
 //! | `data` | data runtime: TCP clients, misses, upstream exchanges |
 //! | `sync` | lists from git: remotes asked when they are due, one at a time |
+//! | `gateway` | keeps the kernel as the policy wants it |
+//! | `gateway-log` | packets that the kernel logs; renews the redirect of DNS |
 //! | `ledger` | the only writer of the database |
 //!
 //! | module | what |
@@ -13,6 +15,7 @@
 //! | `activate` | which policy is in force: start, reload, restage, pause |
 //! | `answer` | what the control socket answers |
 //! | `follow` | lists from git, on a thread of their own |
+//! | `gateway` | the kernel follows the policy, on threads of their own |
 //! | `status` | how it goes, as JSON |
 //! | `summary` | the few lines at the start |
 //! | `wire` | sockets, runtimes and threads of the data plane |
@@ -20,12 +23,14 @@
 mod activate;
 mod answer;
 mod follow;
+pub(super) mod gateway;
 mod status;
 mod summary;
 mod wire;
 
 use super::config::{Config, Upstreams};
 use super::lists::{self, ListsError};
+use super::gateway::GatewayError;
 use super::sync::feeds;
 use super::time::believed;
 use crate::engine::resolver::core::Counters;
@@ -36,6 +41,7 @@ use crate::io::sys::socket::ListenError;
 use crate::io::upstream::resolv;
 use activate::Activator;
 use follow::Follower;
+use gateway::Gateway;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -67,6 +73,9 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// The kernel cannot be told to enforce.
+    #[error("[gateway] enabled: {0}")]
+    Gateway(#[from] GatewayError),
     /// No thread, no runtime, no signal handler.
     #[error("the system gives no more threads or descriptors: {0}")]
     System(#[from] io::Error),
@@ -86,11 +95,14 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
     drop(snapshots);
     let (upstreams, upstream_alarm) = upstreams(&config);
     let opened = wire::open(&config)?;
-    let addresses: Vec<SocketAddr> = opened.iter().map(|listeners| listeners.address).collect();
+    let addresses: Vec<SocketAddr> =
+        opened.iter().take(config.listen.len()).map(|listeners| listeners.address).collect();
 
     let (sender, receiver) = store::channel(store::QUEUE_BATCHES);
     let writer = Writer::spawn(store, receiver, sender.counters(), Box::new(|| clock::now().wall))?;
+    let gateway_config = config.clone();
     let activator = Arc::new(Activator::new(config, named, lists, sender.clone(), believed(last)));
+    let gateway = Gateway::open(&activator, &gateway_config)?;
     activator.set_alarm(activate::Alarm::Upstream, upstream_alarm);
     for (feed, why) in unusable {
         activator.set_alarm(activate::Alarm::List(feed), Some(why));
@@ -99,14 +111,18 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
 
     let counters = Arc::new(Counters::default());
     let plane = wire::plane(&activator, Arc::clone(&counters), sender);
-    let running = wire::start(&activator, plane, opened, upstreams.clone())?;
+    let running = wire::start(&activator, Arc::clone(&plane), opened, upstreams.clone())?;
+    let enforcing = gateway.as_ref().map(|gateway| gateway.start(&plane)).transpose()?;
     let (listen, store) = (addresses, writer.counters());
-    let about = Arc::new(status::About { listen, upstreams, counters, store, started: now, follower });
+    let about = Arc::new(status::About { listen, upstreams, counters, store, started: now, follower, gateway: gateway.clone() });
 
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = control.block_on(serve(&activator, &about, ready));
     // A sync that somebody asked for may wait for its remote: nobody waits for it.
     control.shutdown_background();
+    if let (Some(gateway), Some(threads)) = (gateway, enforcing) {
+        gateway.stop(threads);
+    }
     running.stop();
     writer.close()?;
     result

@@ -2,6 +2,7 @@
 
 use super::activate::Activator;
 use super::follow::Follower;
+use super::gateway::Gateway;
 use crate::base::model::{Stage, Wall};
 use crate::engine::resolver::core::Counters;
 use crate::io::store::StoreCounters;
@@ -23,6 +24,7 @@ pub(super) struct About {
     pub(super) store: Arc<StoreCounters>,
     pub(super) started: Wall,
     pub(super) follower: Arc<Follower>,
+    pub(super) gateway: Option<Arc<Gateway>>,
 }
 
 /// Everything that `status` shows.
@@ -58,6 +60,7 @@ pub(super) fn object(activator: &Activator, about: &About) -> Value {
         "warnings": warnings,
         "sync": about.follower.objects(),
         "policy": policy_object(&policy),
+        "gateway": about.gateway.as_ref().map(|gateway| gateway.status()),
         "counters": counters,
         "ledger": {
             "path": activator.store_path().join("ledger.sqlite"),

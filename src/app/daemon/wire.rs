@@ -5,6 +5,7 @@ use super::activate::Activator;
 use crate::app::config::Config;
 use crate::engine::resolver::core::{Bounds, CoreSettings, Counters};
 use crate::engine::resolver::{AnswerLimits, Cache};
+use crate::io::gateway::System;
 use crate::io::listen::{Acl, CONNECTIONS_MAX, Listening, serve_tcp, spawn_udp};
 use crate::io::store::{Sender, StoreMessage};
 use crate::io::sys::limits::raise_open_files;
@@ -29,8 +30,17 @@ const STOP_TIME: Duration = Duration::from_secs(4);
 
 /// Binds every address before anything is started, so that an address in use starts nothing.
 pub(super) fn open(config: &Config) -> Result<Vec<Listeners>, StartError> {
-    let listeners = config.listen.iter().map(|address| socket::listen(*address, config.workers));
-    Ok(listeners.collect::<Result<Vec<_>, _>>()?)
+    let mut opened =
+        config.listen.iter().map(|address| socket::listen(*address, config.workers)).collect::<Result<Vec<_>, _>>()?;
+    for address in config.gateway.listen() {
+        match socket::listen(address, config.workers) {
+            Ok(listeners) => opened.push(listeners),
+            // A machine without IPv6 redirects none.
+            Err(error) if address.is_ipv6() => tracing::debug!(%error, "no redirect over IPv6"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(opened)
 }
 
 /// What the threads of the data plane share.
@@ -68,11 +78,12 @@ pub(super) fn start(
     let streams_max = CONNECTIONS_MAX.min(open_files / 4 / opened.len().max(1));
     tasks.spawn_on(upstream::run(settings, Arc::clone(&plane), missed, stop.clone()), runtime.handle());
     let acl = Arc::new(activator.with_config(|config| Acl::new(config.allow.iter().copied())));
+    let (own, redirected) = activator.with_config(|config| (config.listen.len(), redirected_acl(config)));
     let mut running = Running { workers: Vec::new(), runtime, tasks, stop };
-    for listeners in opened {
+    for (at, listeners) in opened.into_iter().enumerate() {
         let listening = Listening {
             plane: Arc::clone(&plane),
-            acl: Arc::clone(&acl),
+            acl: Arc::clone(if at < own { &acl } else { &redirected }),
             misses: misses.clone(),
             stop: running.stop.clone(),
         };
@@ -90,6 +101,12 @@ pub(super) fn start(
     }
     running.tasks.close();
     Ok(running)
+}
+
+/// Who may ask where redirected queries arrive: clients of the gateway besides those who may ask anyway.
+fn redirected_acl(config: &Config) -> Arc<Acl> {
+    let clients = config.gateway.settings.client_networks(&System::look().interfaces);
+    Arc::new(Acl::new(config.allow.iter().copied().chain(clients)))
 }
 
 /// How many files may be open, once the limit is raised as far as it goes.

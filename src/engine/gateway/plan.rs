@@ -228,7 +228,7 @@ fn add_redirect(
             ]);
         }
     }
-    table.chains.push(Chain { name: "redirect".into(), hook: Some((Hook::Redirect, REDIRECT_PRIORITY)), rules });
+    table.chains.push(Chain { name: "prerouting".into(), hook: Some((Hook::Redirect, REDIRECT_PRIORITY)), rules });
 }
 
 //----------- Who ------------------------------------------------------------

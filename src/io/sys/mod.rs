@@ -10,6 +10,7 @@
 //! | [`reply`] | the way back to a client, from whichever thread has its answer |
 //! | [`child`] | programs run within limits, and ended with all their children |
 //! | [`netlink`] | sockets and messages of the kernel's packet filter |
+//! | [`signal`] | signals |
 //! | [`limits`] | how many descriptors the process may hold |
 
 #![allow(unsafe_code, reason = "the one room for system calls that no safe wrapper offers")]
@@ -22,4 +23,5 @@ pub mod mmsg;
 pub mod netlink;
 pub mod plane;
 pub mod reply;
+pub mod signal;
 pub mod socket;
