@@ -12,11 +12,13 @@ mod tier;
 mod clause;
 mod daemon;
 mod dns;
+mod gateway;
 mod hostile;
 mod kernel;
 mod kill;
 mod load;
 mod malformed;
+mod net;
 mod reload;
 mod roles;
 mod space;
@@ -88,4 +90,47 @@ fn changes_make_the_new_table_of_the_old_one() {
 #[test]
 fn a_hundred_thousand_ranges_take_seconds() {
     space::within("a_hundred_thousand_ranges_take_seconds", kernel::a_hundred_thousand_ranges_take_seconds);
+}
+
+/// Each way to a listed destination is open without the ban, shut with it, and in the ledger; everything else passes unharmed.
+#[test]
+fn every_path_is_shut_and_named() {
+    space::within("every_path_is_shut_and_named", gateway::every_path_is_shut_and_named);
+}
+
+/// SIGKILL and SIGSTOP under load let no packet through to a listed address and break no other flow.
+#[test]
+fn a_dead_or_stopped_daemon_leaks_nothing() {
+    space::within("a_dead_or_stopped_daemon_leaks_nothing", gateway::a_dead_or_stopped_daemon_leaks_nothing);
+}
+
+/// Another hand that flushes the ruleset again and again opens nothing where the kernel lets us own the table, and is mended within a
+/// second where it does not.
+#[test]
+fn a_storm_of_flushes_opens_nothing() {
+    space::within("a_storm_of_flushes_opens_nothing", gateway::a_storm_of_flushes_opens_nothing);
+}
+
+/// One host that sends without end hides none of those that send a packet.
+#[test]
+fn one_host_hides_none() {
+    space::within("one_host_hides_none", gateway::one_host_hides_none);
+}
+
+/// A change of a hundred thousand ranges lets no packet through to an address that is listed before and after.
+#[test]
+fn a_large_update_has_no_gap() {
+    space::within("a_large_update_has_no_gap", gateway::a_large_update_has_no_gap);
+}
+
+/// What would cut the box off is refused with the rule's name, what is not confirmed is undone, and what is removed leaves nothing.
+#[test]
+fn apply_refuses_undoes_and_removes() {
+    space::within("apply_refuses_undoes_and_removes", gateway::apply_refuses_undoes_and_removes);
+}
+
+/// Without privileges, and on a kernel without nftables, there is one clear sentence and nothing is changed.
+#[test]
+fn what_cannot_be_done_is_said_in_a_sentence() {
+    space::within("what_cannot_be_done_is_said_in_a_sentence", gateway::what_cannot_be_done_is_said_in_a_sentence);
 }

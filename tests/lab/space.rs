@@ -39,13 +39,6 @@ pub(crate) fn sh(line: &str) -> String {
     out.into_owned()
 }
 
-/// Runs a line of shell, whatever comes of it.
-pub(crate) fn try_sh(line: &str) -> bool {
-    let mut command = Command::new("sh");
-    command.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().unwrap().success()
-}
-
 /// A command on a host.
 pub(crate) fn on(host: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("ip");

@@ -128,7 +128,8 @@ fn hold(listed: &Listed, exceptions: &[Exception], settings: &GatewaySettings, i
 fn add_kind(table: &mut Table, kind: &Kind, settings: &GatewaySettings) {
     let name: Arc<str> = kind.to_string().into();
     let word = if kind.decision == Decision::Block { "interdict block" } else { "interdict observe" };
-    let mut rules = logged(table, &name, word, settings.log_group);
+    let mut rules = if kind.decision == Decision::Observe { first_only() } else { Vec::new() };
+    rules.extend(logged(table, &name, word, settings.log_group));
     if kind.decision == Decision::Block {
         match settings.handling_of(&kind.vendor) {
             Handling::Drop => rules.push(vec![Part::Then(Then::Drop)]),
@@ -136,6 +137,11 @@ fn add_kind(table: &mut Table, kind: &Kind, settings: &GatewaySettings) {
         }
     }
     table.chains.push(Chain { name, hook: None, rules });
+}
+
+/// What passes is an attempt once a connection, not once a packet.
+fn first_only() -> Vec<Rule> {
+    vec![vec![Part::Established, Part::Then(Then::Return)]]
 }
 
 /// A reset for TCP, an ICMP error for everything else.
@@ -185,7 +191,8 @@ fn main(settings: &GatewaySettings, interfaces: &Interfaces) -> Table {
         let name: Arc<str> = "dot".into();
         let word = if settings.dot == Watching::Refuse { "interdict dot refused" } else { "interdict dot observed" };
         table.counters.insert(UNLOGGED.into());
-        let mut rules = logged(&mut table, &name, word, settings.log_group);
+        let mut rules = if settings.dot == Watching::Observe { first_only() } else { Vec::new() };
+        rules.extend(logged(&mut table, &name, word, settings.log_group));
         if settings.dot == Watching::Refuse {
             rules.extend(refusal());
         }

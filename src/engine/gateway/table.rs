@@ -167,6 +167,8 @@ pub enum Part {
     To(Family, Arc<str>),
     /// Its destination is in this range.
     ToNet(ipnet::IpNet),
+    /// It belongs to a connection that has begun.
+    Established,
     /// It is of this protocol.
     Is(Protocol),
     /// Its destination port is in this set.

@@ -93,6 +93,7 @@ impl fmt::Display for Part {
             Self::FromNet(net) => write!(f, "{} saddr {net}", of(net)),
             Self::To(family, set) => write!(f, "{} daddr @{set}", ip(*family)),
             Self::ToNet(net) => write!(f, "{} daddr {net}", of(net)),
+            Self::Established => f.write_str("ct state established,related"),
             Self::Is(Protocol::Tcp) => f.write_str("meta l4proto tcp"),
             Self::Is(Protocol::Udp) => f.write_str("meta l4proto udp"),
             Self::ToPortOf(set) => write!(f, "th dport @{set}"),

@@ -56,6 +56,7 @@ impl Expressions<'_> {
             Part::To(family, set) => self.address_in(*family, Side::Destination, set, false),
             Part::FromNet(net) => self.address_within(Side::Source, *net),
             Part::ToNet(net) => self.address_within(Side::Destination, *net),
+            Part::Established => self.established(),
             Part::Is(protocol) => {
                 self.meta(META_L4PROTO);
                 self.equals(&[match protocol {
@@ -187,15 +188,34 @@ impl Expressions<'_> {
         self.address(Family::of(net.addr()), side);
         let (mask, network) = (octets(net.netmask()), octets(net.network()));
         if net.prefix_len() < net.max_prefix_len() {
-            self.expression("bitwise", |data| {
-                data.number(1, REGISTER);
-                data.number(2, REGISTER);
-                data.number(3, u32::try_from(mask.len()).unwrap_or_default());
-                data.nested(4, |inner| inner.attribute(1, &mask));
-                data.nested(5, |inner| inner.attribute(1, &vec![0; mask.len()]));
-            });
+            self.masked(&mask);
         }
         self.equals(&network);
+    }
+
+    fn established(&mut self) {
+        /// `established` and `related`, in the order of the processor as the kernel has them.
+        const STATES: u32 = 0x6;
+        self.expression("ct", |data| {
+            data.number(2, 0);
+            data.number(1, REGISTER);
+        });
+        self.masked(&STATES.to_ne_bytes());
+        self.expression("cmp", |data| {
+            data.number(1, REGISTER);
+            data.number(2, 1);
+            data.nested(3, |inner| inner.attribute(1, &[0; 4]));
+        });
+    }
+
+    fn masked(&mut self, mask: &[u8]) {
+        self.expression("bitwise", |data| {
+            data.number(1, REGISTER);
+            data.number(2, REGISTER);
+            data.number(3, u32::try_from(mask.len()).unwrap_or_default());
+            data.nested(4, |inner| inner.attribute(1, mask));
+            data.nested(5, |inner| inner.attribute(1, &vec![0; mask.len()]));
+        });
     }
 
     fn share(&mut self, family: Family, set: &str) {
