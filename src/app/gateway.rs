@@ -58,7 +58,12 @@ pub struct Prepared {
 ///
 /// # Errors
 /// [`GatewayError::Bounds`].
-pub fn prepare(policy: &Policy, config: &GatewayConfig, system: &System, facts: &Facts) -> Result<Prepared, GatewayError> {
+pub fn prepare(
+    policy: &Policy,
+    config: &GatewayConfig,
+    system: &System,
+    facts: &Facts,
+) -> Result<Prepared, GatewayError> {
     let settings = in_force(&config.settings, policy);
     let listed = Listed::of(policy, settings.observe)?;
     Ok(Prepared {
@@ -135,7 +140,9 @@ pub fn wants(interfaces: &Interfaces) -> Vec<String> {
         })
         .collect();
     if interfaces.outside.is_empty() {
-        wants.push("there is no default route, so every private address that is forwarded counts as a client's".to_owned());
+        wants.push(
+            "there is no default route, so every private address that is forwarded counts as a client's".to_owned(),
+        );
     }
     wants
 }

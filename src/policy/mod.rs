@@ -34,8 +34,8 @@ pub use explain::{Explanation, Reason};
 pub use hit::Hit;
 pub use rules::{AnswerData, Class, ClassId, Limit, List, ListId, RuleId, RuleSet, RuleSetBuilder, TooMany, Vendor};
 pub use scope::Scope;
-pub use spans::Span;
 pub use settings::{BlockSettings, Settings, Sinkhole, StageSetting};
+pub use spans::Span;
 pub use stage::{Staged, Why};
 pub use view::{RuleView, What};
 

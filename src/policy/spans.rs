@@ -82,12 +82,8 @@ impl Span {
     #[must_use]
     pub fn nets(&self) -> Vec<IpNet> {
         match (self.first, self.last) {
-            (IpAddr::V4(first), IpAddr::V4(last)) => {
-                ipnet::Ipv4Subnets::new(first, last, 0).map(IpNet::V4).collect()
-            }
-            (IpAddr::V6(first), IpAddr::V6(last)) => {
-                ipnet::Ipv6Subnets::new(first, last, 0).map(IpNet::V6).collect()
-            }
+            (IpAddr::V4(first), IpAddr::V4(last)) => ipnet::Ipv4Subnets::new(first, last, 0).map(IpNet::V4).collect(),
+            (IpAddr::V6(first), IpAddr::V6(last)) => ipnet::Ipv6Subnets::new(first, last, 0).map(IpNet::V6).collect(),
             _ => Vec::new(),
         }
     }
@@ -191,7 +187,8 @@ source = ["s"]
         builder.add_vendor_file(Arc::new(read), "1").unwrap();
         let stage = StageSetting { vendor: "acme".into(), part: None, stage: Stage::Block };
         let settings = Settings { stages: vec![stage], ..Settings::default() };
-        let policy = Policy::new(1, Arc::new(builder.finish()), Arc::new(settings), "2026-02-01T00:00:00Z".parse().unwrap());
+        let policy =
+            Policy::new(1, Arc::new(builder.finish()), Arc::new(settings), "2026-02-01T00:00:00Z".parse().unwrap());
         assert_eq!(
             said(&policy),
             ["192.0.2.0-192.0.2.8 block", "192.0.2.9-192.0.2.9 observe", "192.0.2.10-192.0.2.255 block"]

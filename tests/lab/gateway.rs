@@ -30,7 +30,10 @@ fn report(site: &Site) -> Vec<Value> {
 fn said(part: Child) -> String {
     let output = part.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().rfind(|line| ["sent ", "done", "unbroken", "broken"].iter().any(|word| line.starts_with(word))).unwrap().to_owned()
+    text.lines()
+        .rfind(|line| ["sent ", "done", "unbroken", "broken"].iter().any(|word| line.starts_with(word)))
+        .unwrap()
+        .to_owned()
 }
 
 //----------- Paths ----------------------------------------------------------
@@ -64,7 +67,19 @@ const PATHS: &[(Probe, &str, &str)] = &[
     (["udp", C6, "2001:db8:900d::7", "443"], "open", ""),
     (["tcp", C4, "8.8.8.8", "443"], "open", ""),
     (["tcp", "10.1.200.9", "192.0.2.7", "443"], "open", ""),
+    (["tcp", C4, "203.0.113.64", "443"], "open", ""),
+    (["tcp", C4, "203.0.113.79", "443"], "open", ""),
+    (["tcp", C4, "203.0.113.80", "443"], "reset", "block/acme/update"),
+    (["tcp", "10.1.200.9", "203.0.113.80", "443"], "open", ""),
+    (["tcp", C4, "203.0.113.96", "443"], "silence", "block/many/unknown"),
+    (["udp", C4, "203.0.113.96", "443"], "silence", "block/many/unknown"),
 ];
+
+/// What the operator excepts, whose traffic is dropped, and which client is a resolver itself.
+const MORE: &str = "dot = \"refuse\"\nother_action = [\"many\"]\ndns_servers = [\"10.1.200.53\"]\n\
+    [[exception]]\naddress = \"203.0.113.64/28\"\nreason = \"r\"\napprover = \"a\"\n\
+    [[exception]]\naddress = \"203.0.113.80\"\nclients = [\"10.1.200.0/24\"]\nreason = \"r\"\napprover = \"a\"\n\
+    [[blocklist]]\nid = \"many\"\npath = \"many.txt\"\nformat = \"cidr\"\n";
 
 /// A resolver that the client asks, more words for `dig`, a name, and the answer with the ban.
 const QUESTIONS: &[[&str; 4]] = &[
@@ -79,6 +94,10 @@ const QUESTIONS: &[[&str; 4]] = &[
     ["8.8.8.8", "", "other.example", "192.0.2.80"],
     ["2001:4860:4860::8888", "", "other.example", "192.0.2.80"],
     ["192.0.2.99", "", "update.acme.example", "0.0.0.0"],
+    ["2001:4860:4860::8888", "+tcp", "update.acme.example", "0.0.0.0"],
+    ["8.8.8.8", "-b10.1.200.9", "update.acme.example", "0.0.0.0"],
+    ["8.8.8.8", "-b10.1.200.53", "update.acme.example", "192.0.2.80"],
+    ["9.9.9.9", "-b10.1.200.53", "other.example", "192.0.2.80"],
 ];
 
 pub(crate) fn every_path_is_shut_and_named() {
@@ -86,7 +105,8 @@ pub(crate) fn every_path_is_shut_and_named() {
     let probes: Vec<Probe> = PATHS.iter().map(|(probe, ..)| *probe).collect();
     let before = net.probe(&probes);
     let listed = net.seen("listed");
-    let site = site("dot = \"refuse\"\n");
+    let site = site(MORE);
+    site.write("many.txt", "203.0.113.96\n");
     let daemon = site.start();
     enforcing(&daemon);
     let mut rows = 0;
@@ -94,7 +114,10 @@ pub(crate) fn every_path_is_shut_and_named() {
         let packets = |name: &str| daemon.status()["gateway"]["counters"][name]["packets"].as_u64().unwrap_or(0);
         let counted = packets(counter);
         let with = net.probe(&[*probe]).remove(0);
-        println!("{:3} {:>12} ▶ {:22} {:4} without: {before:10} with: {with:10} {counter}", probe[0], probe[1], probe[2], probe[3]);
+        println!(
+            "{:3} {:>12} ▶ {:22} {:4} without: {before:10} with: {with:10} {counter}",
+            probe[0], probe[1], probe[2], probe[3]
+        );
         assert_eq!((before.as_str(), with.as_str()), ("open", *expected), "{probe:?}");
         assert!(counter.is_empty() || packets(counter) > counted, "{probe:?} is not counted");
         rows += 1;
@@ -106,8 +129,10 @@ pub(crate) fn every_path_is_shut_and_named() {
         assert_eq!(answer, *expected, "{resolver} {more} {name}");
         rows += 1;
     }
-    println!("{rows} rows");
-    assert_eq!(net.seen("listed"), listed, "with the ban, nothing got there");
+    // What the exceptions let through: a connection each, of a few packets.
+    let passed = net.seen("listed") - listed;
+    println!("{rows} rows; {passed} packets to listed addresses, of the three connections that are excepted");
+    assert!((3..40).contains(&passed) && rows >= 40);
     named(&site);
     bypasses_are_told(&daemon);
 }
@@ -149,7 +174,7 @@ fn bypasses_are_told(daemon: &Daemon) {
 //----------- Death ----------------------------------------------------------
 
 pub(crate) fn a_dead_or_stopped_daemon_leaks_nothing() {
-    let (rate, rounds) = (tier::count(500, 2_000, 2_000), tier::count(1, 2, 5));
+    let (rate, rounds) = (tier::count(500, 2_000, 2_000), tier::count(2, 2, 6));
     let net = Net::new();
     let site = site("");
     let mut daemon = site.start();
@@ -158,7 +183,9 @@ pub(crate) fn a_dead_or_stopped_daemon_leaks_nothing() {
         let seconds = 16;
         let flood = part("client", &format!("flood {C4} 203.0.113.9:443 {rate} {seconds}"));
         let talk = part("client", &format!("talk 192.0.2.9:443 {seconds}"));
-        until("we answer for others", Duration::from_secs(10), || dig("8.8.8.8", "", "update.acme.example") == "0.0.0.0");
+        until("we answer for others", Duration::from_secs(10), || {
+            dig("8.8.8.8", "", "update.acme.example") == "0.0.0.0"
+        });
         sleep(Duration::from_millis(500));
         if round % 2 == 0 {
             daemon.kill();
@@ -166,7 +193,9 @@ pub(crate) fn a_dead_or_stopped_daemon_leaks_nothing() {
             sh(&format!("kill -STOP {}", daemon.pid()));
         }
         let died = Instant::now();
-        let lapsed = until("the redirect lapses", Duration::from_secs(9), || dig("8.8.8.8", "", "update.acme.example") == "192.0.2.80");
+        let lapsed = until("the redirect lapses", Duration::from_secs(9), || {
+            dig("8.8.8.8", "", "update.acme.example") == "192.0.2.80"
+        });
         println!("{}: the redirect lapsed {lapsed:?} later", if round % 2 == 0 { "killed" } else { "stopped" });
         assert!(died.elapsed() >= Duration::from_secs(3), "it lapsed at once");
         if round % 2 == 0 {
@@ -182,9 +211,20 @@ pub(crate) fn a_dead_or_stopped_daemon_leaks_nothing() {
         let sent: u64 = sent.trim_start_matches("sent ").parse().unwrap();
         assert!(sent > rate as u64 * 4, "{sent}");
     }
+    let gaps = gaps(&site);
+    println!("the ledger has the gaps {gaps:?}");
+    assert!(gaps.iter().filter(|why| *why == "died").count() >= rounds.div_ceil(2), "{gaps:?}");
+    assert!(gaps.iter().filter(|why| *why == "lost").count() >= rounds / 2, "{gaps:?}");
     let counted = daemon.status()["gateway"]["counters"]["block/acme/update"]["packets"].as_u64().unwrap();
     println!("{counted} packets counted over all starts");
     assert!(counted > (rate * 4) as u64);
+}
+
+/// Why there are gaps in the ledger.
+fn gaps(site: &Site) -> Vec<String> {
+    let store = rusqlite::Connection::open(site.store().join("ledger.sqlite")).unwrap();
+    let mut all = store.prepare("SELECT why FROM gap").unwrap();
+    all.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
 //----------- Others ---------------------------------------------------------
@@ -247,7 +287,10 @@ pub(crate) fn one_host_hides_none() {
         found >= hosts
     });
     let gateway = daemon.status()["gateway"].clone();
-    println!("{found} of {hosts} hosts are named; counted {}, lost {}", gateway["counters"]["block/acme/update"]["packets"], gateway["log"]["lost"]);
+    println!(
+        "{found} of {hosts} hosts are named; counted {}, lost {}",
+        gateway["counters"]["block/acme/update"]["packets"], gateway["log"]["lost"]
+    );
     assert_eq!(gateway["log"]["lost"], 0);
     assert_eq!(gateway["counters"]["unlogged"]["packets"], 0);
     assert_eq!(net.seen("listed"), 0);
@@ -283,21 +326,30 @@ pub(crate) fn a_large_update_has_no_gap() {
     let outcome = |to: &str| {
         let words = format!("probe tcp,{C4},{to},443");
         let output = part("client", &words).wait_with_output().unwrap();
-        String::from_utf8(output.stdout).unwrap().lines().find_map(|line| line.strip_prefix("probe 0 ").map(str::to_owned)).unwrap()
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .find_map(|line| line.strip_prefix("probe 0 ").map(str::to_owned))
+            .unwrap()
     };
     assert_eq!((outcome(&came), outcome("11.0.0.0")), ("reset".to_owned(), "open".to_owned()));
 }
 
 //----------- The operator ---------------------------------------------------
 
+/// Every setting, without those that count or change by themselves.
+const SETTINGS: &str = "sysctl -a 2>/dev/null | grep -v -e random -e pressure -e inode- -e dentry -e file-nr \
+     -e nf_conntrack_count -e ns_last_pid | sort";
+
 pub(crate) fn apply_refuses_undoes_and_removes() {
     let net = Net::new();
     sh("nft add table inet mine && nft add chain inet mine c '{ type filter hook forward priority 0; }'");
-    let (before, settings) = (sh("nft list ruleset"), sh("sysctl -a 2>/dev/null | grep -v -e random -e pressure -e 'inode-' -e 'dentry' -e file-nr -e nf_conntrack_count -e ns_last_pid | sort"));
+    let (before, settings) = (sh("nft list ruleset"), sh(SETTINGS));
     let site = site("");
     let list = |text: &str| site.write("list.txt", text);
     let config = std::fs::read_to_string(site.path("interdict.toml")).unwrap();
-    let listed = config.replace("enabled = true", "") + "[[blocklist]]\nid = \"mine\"\npath = \"list.txt\"\nformat = \"cidr\"\n";
+    let listed =
+        config.replace("enabled = true", "") + "[[blocklist]]\nid = \"mine\"\npath = \"list.txt\"\nformat = \"cidr\"\n";
     site.write("interdict.toml", &listed);
     for (range, what) in [
         ("198.51.100.53", "the upstream server 198.51.100.53"),
@@ -310,20 +362,31 @@ pub(crate) fn apply_refuses_undoes_and_removes() {
         let output = site.program(&["gateway", "apply"]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains(&format!("the rule {range}")) && said.contains(what) && said.contains("list.txt:1"), "{said}");
+        assert!(
+            said.contains(&format!("the rule {range}")) && said.contains(what) && said.contains("list.txt:1"),
+            "{said}"
+        );
         assert_eq!(sh("nft list ruleset"), before, "{range}");
     }
     list("192.0.2.77");
     let mut login = site_command(&site, &["gateway", "apply"]);
     let output = login.env("SSH_CONNECTION", "192.0.2.77 5555 10.1.0.1 22").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("the rule 192.0.2.77") && said.contains("the login that runs this command, from 192.0.2.77"), "{said}");
+    assert!(
+        said.contains("the rule 192.0.2.77") && said.contains("the login that runs this command, from 192.0.2.77"),
+        "{said}"
+    );
     assert_eq!(sh("nft list ruleset"), before);
 
     let begun = Instant::now();
     let undone = site_command(&site, &["gateway", "apply", "--confirm", "1s"]).output().unwrap();
     let said = String::from_utf8_lossy(&undone.stderr).into_owned();
-    assert!(undone.status.code() == Some(1) && said.contains("so it was undone") && begun.elapsed() >= Duration::from_secs(1), "{said}");
+    assert!(
+        undone.status.code() == Some(1)
+            && said.contains("so it was undone")
+            && begun.elapsed() >= Duration::from_secs(1),
+        "{said}"
+    );
     assert_eq!(sh("nft list ruleset"), before);
 
     let mut confirmed = site_command(&site, &["gateway", "apply", "--confirm", "30s"]);
@@ -335,7 +398,7 @@ pub(crate) fn apply_refuses_undoes_and_removes() {
 
     assert!(site.program(&["gateway", "remove"]).status.success());
     assert_eq!(sh("nft list ruleset"), before);
-    let after = sh("sysctl -a 2>/dev/null | grep -v -e random -e pressure -e 'inode-' -e 'dentry' -e file-nr -e nf_conntrack_count -e ns_last_pid | sort");
+    let after = sh(SETTINGS);
     assert_eq!(after, settings);
     assert_eq!(site.program(&["gateway", "status"]).status.code(), Some(1));
     assert_eq!(net.probe(&[["tcp", C4, "203.0.113.7", "443"]]), ["open"]);

@@ -86,7 +86,16 @@ pub(crate) fn the_printed_plan_is_what_the_kernel_gets() {
         ("observed", "192.0.2.128/26"),
     ];
     let mut kernel = Kernel::open().unwrap();
-    for settings in [settings(), GatewaySettings { clients: Clients::Networks(vec!["10.9.0.0/16".parse().unwrap()]), local: false, redirect: None, dot: Watching::Off, ..settings() }] {
+    for settings in [
+        settings(),
+        GatewaySettings {
+            clients: Clients::Networks(vec!["10.9.0.0/16".parse().unwrap()]),
+            local: false,
+            redirect: None,
+            dot: Watching::Off,
+            ..settings()
+        },
+    ] {
         let wanted = wanted(&lists, &settings);
         for (table, own) in [(&wanted.hold, true), (&wanted.main, false)] {
             nft(&table.to_string());
@@ -165,6 +174,9 @@ pub(crate) fn a_hundred_thousand_ranges_take_seconds() {
     let changed = begun.elapsed();
     let begun = Instant::now();
     assert_eq!(kernel.shape(&new.hold, true).unwrap().unwrap(), Shape::wanted(&new.hold, true));
-    println!("{count} ranges: put in force in {put:?}, half of them changed in {changed:?}, read back in {:?}", begun.elapsed());
+    println!(
+        "{count} ranges: put in force in {put:?}, half of them changed in {changed:?}, read back in {:?}",
+        begun.elapsed()
+    );
     assert!(put < Duration::from_secs(30) && changed < Duration::from_secs(30));
 }

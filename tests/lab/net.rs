@@ -114,8 +114,11 @@ impl Net {
         assert!(lines.any(|line| line.contains("internet is up")));
         std::thread::spawn(move || lines.for_each(drop));
         let net = Self { internet };
-        let both: [Probe; 2] = [["tcp", "10.1.0.2", "192.0.2.1", "443"], ["tcp", "fd00:1::2", "2001:db8:900d::1", "443"]];
-        until("the internet answers", Duration::from_secs(20), || net.probe(&both).iter().all(|outcome| outcome == "open"));
+        let both: [Probe; 2] =
+            [["tcp", "10.1.0.2", "192.0.2.1", "443"], ["tcp", "fd00:1::2", "2001:db8:900d::1", "443"]];
+        until("the internet answers", Duration::from_secs(20), || {
+            net.probe(&both).iter().all(|outcome| outcome == "open")
+        });
         net
     }
 

@@ -88,7 +88,9 @@ fn plan(config: &Config, only_rules: bool, out: &mut Out) -> Result<u8, Failure>
         let names = join(along.names.iter().map(|(name, purpose)| format!("{} ({purpose})", printable(name))));
         let more = along.names_all.saturating_sub(along.names.len());
         let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-        out.line(&format!("#   {vendor}: names that pass, and not where their address is in a blocked range: {names}{more}"))?;
+        out.line(&format!(
+            "#   {vendor}: names that pass, and not where their address is in a blocked range: {names}{more}"
+        ))?;
     }
     out.line(&format!("\n# {} ranges are blocked, {} observed.", prepared.blocked, prepared.observed))?;
     for cut in &prepared.cuts {
@@ -217,7 +219,11 @@ fn words(status: &Value) -> String {
     let mut lines = vec![format!("table {HOLD}: {}", held("/hold")), format!("table {MAIN}: {}", held("/main"))];
     if status.pointer("/ranges/block").is_some() {
         lines.push(format!("  ranges    {} blocked, {} observed", text("/ranges/block"), text("/ranges/observe")));
-        lines.push(format!("  logged    {} lost on the way to us, {} of no rule", text("/log/lost"), text("/log/unlisted")));
+        lines.push(format!(
+            "  logged    {} lost on the way to us, {} of no rule",
+            text("/log/lost"),
+            text("/log/unlisted")
+        ));
         lines.push(format!("  mended    {} times", text("/mended/times")));
     }
     if status.get("refused").is_some_and(|refused| !refused.is_null()) {
@@ -234,7 +240,11 @@ fn words(status: &Value) -> String {
     lines.push(table.text());
     let mut table = Table::new(&["endpoint", "asked resolver", "times", "last"]);
     for bypass in status.get("bypass").and_then(Value::as_array).into_iter().flatten() {
-        let cell = |key: &str| bypass.get(key).map_or_else(String::new, |cell| cell.as_str().map_or_else(|| cell.to_string(), str::to_owned));
+        let cell = |key: &str| {
+            bypass
+                .get(key)
+                .map_or_else(String::new, |cell| cell.as_str().map_or_else(|| cell.to_string(), str::to_owned))
+        };
         table.row(vec![cell("endpoint"), cell("resolver"), cell("count"), cell("last")]);
     }
     if status.get("bypass").and_then(Value::as_array).is_some_and(|all| !all.is_empty()) {

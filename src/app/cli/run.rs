@@ -13,9 +13,9 @@ impl From<StartError> for Failure {
             StartError::Lists(error) => error.into(),
             StartError::Gateway(_)
             | StartError::Store(_)
-            | StartError::Listen(_) | StartError::Control { .. } | StartError::System(_) => {
-                Self::failed(error)
-            }
+            | StartError::Listen(_)
+            | StartError::Control { .. }
+            | StartError::System(_) => Self::failed(error),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::blocklist::{self, Blocklist};
 use super::file::{self, File, Servers};
-use super::load::line_of;
 use super::gateway::{self, GatewayConfig};
+use super::load::line_of;
 use super::{ConfigError, Source};
 use crate::base::model::{BlockAnswer, PurposeSelector, Wall};
 use crate::base::name::Name;
@@ -100,7 +100,13 @@ impl Problems<'_> {
         all.iter().filter_map(|at| self.parse(at, key, form)).collect()
     }
 
-    pub(super) fn bound<T: PartialOrd + Copy + std::fmt::Display>(&mut self, at: &Spanned<T>, key: &str, least: T, most: T) -> T {
+    pub(super) fn bound<T: PartialOrd + Copy + std::fmt::Display>(
+        &mut self,
+        at: &Spanned<T>,
+        key: &str,
+        least: T,
+        most: T,
+    ) -> T {
         let value = *at.get_ref();
         if value < least || value > most {
             self.push(at, &format!("{key} = {value} is out of bounds; it must be {least} to {most}"));

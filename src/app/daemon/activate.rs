@@ -123,6 +123,11 @@ impl Activator {
         self.state().alarms.values().cloned().collect()
     }
 
+    /// Tells the ledger of a stretch of time in which not everything was enforced or seen.
+    pub(super) fn record_gap(&self, gap: Gap) {
+        self.ledger.send_note(Note::Gap(gap));
+    }
+
     /// Whether an alarm is up.
     pub(super) fn has_alarm(&self, alarm: &Alarm) -> bool {
         self.state().alarms.contains_key(alarm)

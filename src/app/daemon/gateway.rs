@@ -6,6 +6,7 @@ use crate::app::gateway::{GatewayError, Prepared, facts, login, prepare, wants};
 use crate::base::model::Wall;
 use crate::engine::gateway::{ANSWERING, Marked, Packet, hit};
 use crate::io::gateway::{Counted, Enforcer, Found, Held, Log, Logged, Renewer, System, Watch};
+use crate::io::store::{Gap, GapReason};
 use crate::io::sys::clock;
 use crate::io::sys::plane::{Plane, Recorder};
 use serde_json::{Map, Value, json};
@@ -25,6 +26,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const MEND_EVERY: Duration = Duration::from_millis(200);
 /// How often the elements of tables that others may change are counted.
 const THOROUGH_EVERY: Duration = Duration::from_secs(10);
+/// A loop that takes longer than this was not running: longer than any plan, look-up of names apart.
+const STANDSTILL: Duration = Duration::from_secs(4);
 /// How long an alarm about what others changed stays up.
 const MENDED_SHOWN: Duration = Duration::from_secs(3_600);
 /// Clients × resolvers that are told in `gateway status`.
@@ -92,11 +95,13 @@ impl Gateway {
 
     /// Puts the policy in force and starts the threads that keep it so.
     pub(super) fn start(self: &Arc<Self>, plane: &Arc<Plane>) -> Result<Threads, GatewayError> {
-        let (group, watch) = (self.state().config.settings.log_group, Watch::open(TICK).map_err(crate::io::gateway::LogError::Other)?);
+        let (group, watch) =
+            (self.state().config.settings.log_group, Watch::open(TICK).map_err(crate::io::gateway::LogError::Other)?);
         let (log, renewer) = (Log::open(group, TICK)?, Renewer::open()?);
         self.follow();
         let (keeper, reader, plane) = (Arc::clone(self), Arc::clone(self), Arc::clone(plane));
-        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| thread::Builder::new().name(name.to_owned()).spawn(body);
+        let spawn =
+            |name: &str, body: Box<dyn FnOnce() + Send>| thread::Builder::new().name(name.to_owned()).spawn(body);
         let other = |error: io::Error| GatewayError::Log(error.into());
         Ok(Threads(vec![
             spawn("gateway", Box::new(move || keeper.keep(watch))).map_err(other)?,
@@ -107,9 +112,10 @@ impl Gateway {
     /// Keeps the kernel as the policy wants it, until the daemon stops.
     fn keep(&self, mut watch: Watch) {
         let (mut looked, mut mended, mut thorough) = (Instant::now(), Instant::now(), Instant::now());
-        let mut is_changed = false;
+        let (mut is_changed, mut awake) = (false, (Instant::now(), clock::now().wall));
         while !self.stop.load(Ordering::Relaxed) {
             is_changed |= watch.changed();
+            awake = self.mind_standstill(awake);
             if is_changed && mended.elapsed() >= MEND_EVERY || thorough.elapsed() >= THOROUGH_EVERY {
                 let is_thorough = thorough.elapsed() >= THOROUGH_EVERY;
                 self.mend(is_thorough);
@@ -124,6 +130,16 @@ impl Gateway {
             }
             self.follow();
         }
+    }
+
+    /// Records a stretch in which this process stood still: the kernel went on, but DNS was not answered and nothing was recorded.
+    fn mind_standstill(&self, (at, wall): (Instant, Wall)) -> (Instant, Wall) {
+        let now = (Instant::now(), clock::now().wall);
+        if now.0.duration_since(at) > STANDSTILL {
+            let note = "the process stood still; listed addresses stayed shut".to_owned();
+            self.activator.record_gap(Gap { why: GapReason::Lost, started: wall, ended: now.1, attempts: 0, note });
+        }
+        now
     }
 
     /// Notices what changed of interfaces and routes.
@@ -178,7 +194,8 @@ impl Gateway {
         };
         let refused = state.refused.clone();
         drop(state);
-        let alarm = refused.map(|why| format!("the gateway does not follow the policy, the kernel stays as it was: {why}"));
+        let alarm =
+            refused.map(|why| format!("the gateway does not follow the policy, the kernel stays as it was: {why}"));
         self.activator.set_alarm(Alarm::Gateway, alarm);
         done
     }
@@ -289,7 +306,8 @@ impl Gateway {
         object.insert("removed".to_owned(), state.removed.into());
         object.insert("epoch".to_owned(), state.planned.into());
         object.insert("refused".to_owned(), state.refused.clone().into());
-        let ranges = state.prepared.as_ref().map(|prepared| json!({"block": prepared.blocked, "observe": prepared.observed}));
+        let ranges =
+            state.prepared.as_ref().map(|prepared| json!({"block": prepared.blocked, "observe": prepared.observed}));
         object.insert("ranges".to_owned(), ranges.unwrap_or_default());
         object.insert("wants".to_owned(), wants(&state.system.interfaces).into());
         object.insert("mended".to_owned(), json!({"times": state.mended.0, "last": state.mended.2}));

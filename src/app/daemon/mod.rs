@@ -29,8 +29,8 @@ mod summary;
 mod wire;
 
 use super::config::{Config, Upstreams};
-use super::lists::{self, ListsError};
 use super::gateway::GatewayError;
+use super::lists::{self, ListsError};
 use super::sync::feeds;
 use super::time::believed;
 use crate::engine::resolver::core::Counters;
@@ -114,7 +114,15 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
     let running = wire::start(&activator, Arc::clone(&plane), opened, upstreams.clone())?;
     let enforcing = gateway.as_ref().map(|gateway| gateway.start(&plane)).transpose()?;
     let (listen, store) = (addresses, writer.counters());
-    let about = Arc::new(status::About { listen, upstreams, counters, store, started: now, follower, gateway: gateway.clone() });
+    let about = Arc::new(status::About {
+        listen,
+        upstreams,
+        counters,
+        store,
+        started: now,
+        follower,
+        gateway: gateway.clone(),
+    });
 
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = control.block_on(serve(&activator, &about, ready));

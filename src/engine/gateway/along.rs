@@ -31,18 +31,15 @@ pub fn along(policy: &Policy) -> Vec<Along> {
     for span in policy.spans().iter().filter(|span| span.verdict.decision == Decision::Block) {
         let class = span.verdict.rule.and_then(|rule| policy.rules().class(policy.rules().class_of(rule)?));
         let Some(vendor) = class.and_then(|class| class.vendor.clone()) else { continue };
-        let new = || Along {
-            vendor: Arc::clone(&vendor),
-            blocked: 0,
-            carved: Vec::new(),
-            names: Vec::new(),
-            names_all: 0,
-        };
+        let new =
+            || Along { vendor: Arc::clone(&vendor), blocked: 0, carved: Vec::new(), names: Vec::new(), names_all: 0 };
         vendors.entry(Arc::clone(&vendor)).or_insert_with(new).blocked += 1;
     }
     for rule in policy.rules().rules() {
         let passes = policy.staged(rule.class).is_some_and(|staged| staged.stage != Stage::Block);
-        let Some(class) = policy.rules().class(rule.class).filter(|class| passes && class.purpose.family() == Family::Web) else {
+        let Some(class) =
+            policy.rules().class(rule.class).filter(|class| passes && class.purpose.family() == Family::Web)
+        else {
             continue;
         };
         let Some(along) = class.vendor.as_ref().and_then(|vendor| vendors.get_mut(vendor)) else { continue };

@@ -57,7 +57,10 @@ impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { dependency, net, rule, place } = self;
         let net = if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() };
-        write!(f, "the rule {rule} ({place}) would cut off {dependency} {net}; except that address, or take the rule out")
+        write!(
+            f,
+            "the rule {rule} ({place}) would cut off {dependency} {net}; except that address, or take the rule out"
+        )
     }
 }
 
@@ -68,7 +71,9 @@ pub fn cuts(policy: &Policy, listed: &Listed, facts: &Facts) -> Vec<Cut> {
     let mut cuts = Vec::new();
     for &(dependency, net) in facts {
         let needed = Range::of(net);
-        let Some(range) = blocked().find(|range| range.first <= needed.last && needed.first <= range.last) else { continue };
+        let Some(range) = blocked().find(|range| range.first <= needed.last && needed.first <= range.last) else {
+            continue;
+        };
         let address = range.first.max(needed.first);
         let verdict = policy.decide(&Subject { address: Some(address), ..Subject::default() });
         let facts = verdict.rule.and_then(|rule| policy.facts(rule));

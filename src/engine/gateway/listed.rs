@@ -84,9 +84,10 @@ impl Listed {
                 _ => ranges.push((Range { first: span.first, last: span.last }, kind)),
             }
         }
-        let mapped: Vec<_> = ranges.iter().filter_map(|(range, kind)| Some((nat64(*range)?, Arc::clone(kind)))).collect();
+        let mapped: Vec<_> =
+            ranges.iter().filter_map(|(range, kind)| Some((nat64(*range)?, Arc::clone(kind)))).collect();
         ranges.extend(mapped);
-        ranges.sort_by(|a, b| a.0.cmp(&b.0));
+        ranges.sort_by_key(|(range, _)| *range);
         if ranges.len() > RANGES_MAX || kinds.len() > KINDS_MAX {
             return Err(TooManyRanges);
         }
@@ -174,6 +175,9 @@ pub(super) mod tests {
     #[test]
     fn a_nat64_form_that_is_listed_by_itself_is_not_taken_twice() {
         let policy = policy(&[("b", Stage::Block, "192.0.2.1 64:ff9b::c000:201")], Vec::new());
-        assert_eq!(said(&Listed::of(&policy, true).unwrap()), ["192.0.2.1 block/b/unknown", "64:ff9b::c000:201 block/b/unknown"]);
+        assert_eq!(
+            said(&Listed::of(&policy, true).unwrap()),
+            ["192.0.2.1 block/b/unknown", "64:ff9b::c000:201 block/b/unknown"]
+        );
     }
 }

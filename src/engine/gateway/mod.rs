@@ -32,7 +32,9 @@ pub use along::{Along, along};
 pub use diff::{Change, diff};
 pub use guard::{Cut, Dependency, Facts, cuts};
 pub use listed::{Kind, Listed, TooManyRanges};
-pub use plan::{ANSWERING, HOLD, Interfaces, LOGGED_SHARE, LISTED_V4, LISTED_V6, MAIN, UNLOGGED, Wanted, plan};
+pub use plan::{ANSWERING, HOLD, Interfaces, LISTED_V4, LISTED_V6, LOGGED_SHARE, MAIN, UNLOGGED, Wanted, plan};
 pub use seen::{Marked, Packet, hit};
 pub use settings::{Clients, GatewaySettings, Handling, Redirect, Watching};
-pub use table::{Chain, Element, Elements, Family, Hook, Key, Part, Priority, Protocol, Range, Rule, Set, SetKind, Table, Then};
+pub use table::{
+    Chain, Element, Elements, Family, Hook, Key, Part, Priority, Protocol, Range, Rule, Set, SetKind, Table, Then,
+};

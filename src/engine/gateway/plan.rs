@@ -45,8 +45,7 @@ const EXCEPTIONS_MAX: usize = 1_000;
 /// DNS over TLS and over QUIC (RFC 7858, RFC 9250).
 const DOT: u16 = 853;
 /// Private and link-local space.
-const PRIVATE: [&str; 6] =
-    ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"];
+const PRIVATE: [&str; 6] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"];
 
 /// What this machine's interfaces are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,10 +70,7 @@ pub struct Wanted {
 /// Says what the kernel should have.
 #[must_use]
 pub fn plan(listed: &Listed, exceptions: &[Exception], settings: &GatewaySettings, interfaces: &Interfaces) -> Wanted {
-    Wanted {
-        hold: hold(listed, exceptions, settings, interfaces),
-        main: main(settings, interfaces),
-    }
+    Wanted { hold: hold(listed, exceptions, settings, interfaces), main: main(settings, interfaces) }
 }
 
 impl GatewaySettings {
@@ -170,10 +166,12 @@ fn logged(table: &mut Table, name: &Arc<str>, word: &'static str, group: u16) ->
 /// Exceptions for some clients; those for all are cut out of the ranges already.
 fn spared(exceptions: &[Exception], family: Family) -> impl Iterator<Item = Rule> + '_ {
     let is_of = move |net: &IpNet| Family::of(net.addr()) == family;
-    exceptions.iter().filter_map(|exception| Some((exception.net?, &exception.clients))).flat_map(move |(net, clients)| {
-        let clients = clients.iter().copied().filter(move |client| is_of(&net) && is_of(client));
-        clients.map(move |client| vec![Part::FromNet(client), Part::ToNet(net), Part::Then(Then::Return)])
-    })
+    exceptions.iter().filter_map(|exception| Some((exception.net?, &exception.clients))).flat_map(
+        move |(net, clients)| {
+            let clients = clients.iter().copied().filter(move |client| is_of(&net) && is_of(client));
+            clients.map(move |client| vec![Part::FromNet(client), Part::ToNet(net), Part::Then(Then::Return)])
+        },
+    )
 }
 
 //----------- Main -----------------------------------------------------------
@@ -220,7 +218,8 @@ fn add_redirect(
     table.counters.insert(Arc::clone(&counter));
     for family in Family::BOTH {
         let of = |name: &str| format!("{name}{}", family.digit());
-        let servers = table.set(&of("servers"), Key::Address(family), SetKind::Ranges, ranges(&redirect.servers, family));
+        let servers =
+            table.set(&of("servers"), Key::Address(family), SetKind::Ranges, ranges(&redirect.servers, family));
         let internal = table.set(&of("internal"), Key::Address(family), SetKind::Ranges, ranges(&internal, family));
         rules.push(vec![Part::From(family, servers), Part::Then(Then::Return)]);
         rules.push(vec![Part::To(family, internal), Part::Then(Then::Return)]);

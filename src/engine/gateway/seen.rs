@@ -151,7 +151,7 @@ mod tests {
         options[0] = 0x46;
         options.splice(20..20, [1, 1, 1, 0]);
         assert_eq!(Packet::read(&options).unwrap().port, Some(443));
-        let mut fragment = plain.clone();
+        let mut fragment = plain;
         fragment[7] = 8;
         assert_eq!(Packet::read(&fragment).unwrap().port, None);
         let mut v6 = vec![0x60, 0, 0, 0, 0, 16, 60, 64];
@@ -160,7 +160,10 @@ mod tests {
         v6.extend([UDP, 0, 1, 4, 0, 0, 0, 0]);
         v6.extend([0xc0, 0, 0x03, 0x55]);
         let read = Packet::read(&v6).unwrap();
-        assert_eq!((read.source.to_string(), read.destination.to_string()), ("2001:db8::1".into(), "2001:db8::2".into()));
+        assert_eq!(
+            (read.source.to_string(), read.destination.to_string()),
+            ("2001:db8::1".into(), "2001:db8::2".into())
+        );
         assert_eq!(read.port, Some(853));
     }
 

@@ -1,6 +1,8 @@
 //! Parts of rules, sets and elements as the kernel's attributes. Numbers are those of `linux/netfilter/nf_tables.h`.
 
-use crate::engine::gateway::{Element, Elements, Family, Hook, Key, LOGGED_SHARE, Part, Protocol, Range, Set, SetKind, Then};
+use crate::engine::gateway::{
+    Element, Elements, Family, Hook, Key, LOGGED_SHARE, Part, Protocol, Range, Set, SetKind, Then,
+};
 use crate::io::sys::netlink::Writer;
 use ipnet::IpNet;
 use std::net::IpAddr;

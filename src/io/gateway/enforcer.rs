@@ -82,7 +82,9 @@ impl Enforcer {
             let wanted = Shape::wanted(table, thorough);
             match found {
                 Some(found) if found == wanted && !own => continue,
-                Some(found) => mended.extend(found.differences(&wanted).into_iter().map(|name| format!("{}: {name}", table.name))),
+                Some(found) => {
+                    mended.extend(found.differences(&wanted).into_iter().map(|name| format!("{}: {name}", table.name)))
+                }
                 None => {}
             }
             mended.insert(table.name.to_owned());

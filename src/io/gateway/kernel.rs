@@ -3,45 +3,17 @@
 //! A table that we own (kernel 5.12) cannot be changed or flushed by anybody else as long as this socket is open; one that persists
 //! (6.9) stays when it closes, and goes on as before. The next process that puts the table in force takes it over.
 
+use super::batch::{
+    Batch, CREATE, DELETE_CHAIN, DELETE_ELEMENTS, DELETE_RULE, DELETE_SET, DELETE_TABLE, DUMP, GET_CHAIN, GET_ELEMENTS,
+    GET_OBJECT, GET_RULE, GET_SET, GET_TABLE, NEW_ELEMENTS, NEW_TABLE, OBJECT_COUNTER, OWNER, PERSIST, REQUEST,
+    generic, kind,
+};
 use super::encode;
-use crate::engine::gateway::{Change, Chain, Element, Elements, Table};
+use crate::engine::gateway::{Change, Element, Elements, Table};
 use crate::io::sys::netlink::{Message, Netlink, Writer, attribute, attributes, text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{Duration, Instant};
-
-const SUBSYSTEM: u16 = 10;
-const BATCH_BEGIN: u16 = 16;
-const BATCH_END: u16 = 17;
-const NEW_TABLE: u16 = 0;
-const GET_TABLE: u16 = 1;
-const DELETE_TABLE: u16 = 2;
-const NEW_CHAIN: u16 = 3;
-const GET_CHAIN: u16 = 4;
-const DELETE_CHAIN: u16 = 5;
-const NEW_RULE: u16 = 6;
-const GET_RULE: u16 = 7;
-const DELETE_RULE: u16 = 8;
-const NEW_SET: u16 = 9;
-const GET_SET: u16 = 10;
-const DELETE_SET: u16 = 11;
-const NEW_ELEMENTS: u16 = 12;
-const GET_ELEMENTS: u16 = 13;
-const DELETE_ELEMENTS: u16 = 14;
-const NEW_OBJECT: u16 = 18;
-const GET_OBJECT: u16 = 19;
-const OBJECT_COUNTER: u32 = 1;
-
-/// The table belongs to the socket that made it.
-const OWNER: u32 = 2;
-/// The table outlives its owner.
-const PERSIST: u32 = 4;
-
-const REQUEST: u16 = libc::NLM_F_REQUEST as u16;
-const ACK: u16 = libc::NLM_F_ACK as u16;
-const DUMP: u16 = libc::NLM_F_DUMP as u16;
-const CREATE: u16 = libc::NLM_F_CREATE as u16;
-const APPEND: u16 = libc::NLM_F_APPEND as u16;
 
 /// How long the kernel may take to say what became of a batch; a hundred thousand ranges take a second or two.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,7 +26,9 @@ const RECEIVE_OCTETS: usize = 8 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// No privilege.
-    #[error("the kernel's packet filter may not be changed by this user: run as root, or as a service with CAP_NET_ADMIN")]
+    #[error(
+        "the kernel's packet filter may not be changed by this user: run as root, or as a service with CAP_NET_ADMIN"
+    )]
     NotAllowed,
     /// No nftables.
     #[error("this kernel has no nftables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET): {0}; nothing was changed")]
@@ -203,7 +177,9 @@ impl Kernel {
                 }
                 Change::RemoveElements(set, elements) => batch.elements(DELETE_ELEMENTS, set, elements, None),
                 Change::AddElements(set, elements) => batch.elements(NEW_ELEMENTS, set, elements, None),
-                Change::RemoveChain(name) => batch.message(DELETE_CHAIN, 0, |m| m.text(3, name), "the removal of a chain"),
+                Change::RemoveChain(name) => {
+                    batch.message(DELETE_CHAIN, 0, |m| m.text(3, name), "the removal of a chain")
+                }
                 Change::RemoveSet(name) => batch.message(DELETE_SET, 0, |m| m.text(2, name), "the removal of a set"),
             }
         }
@@ -225,7 +201,8 @@ impl Kernel {
             }
             batch.elements(NEW_ELEMENTS, set, &elements, Some(lifetime));
             match self.commit(batch) {
-                Err(KernelError::Refused { error, .. }) if goes_first && error.raw_os_error() == Some(libc::ENOENT) => {}
+                Err(KernelError::Refused { error, .. }) if goes_first && error.raw_os_error() == Some(libc::ENOENT) => {
+                }
                 other => return other,
             }
         }
@@ -262,7 +239,9 @@ impl Kernel {
     pub fn counters(&mut self, table: &str) -> Result<BTreeMap<String, Counted>, KernelError> {
         let mut all = BTreeMap::new();
         let number = |data: &[u8], kind| {
-            attribute(data, kind).and_then(|octets| octets.first_chunk()).map_or(0, |octets| u64::from_be_bytes(*octets))
+            attribute(data, kind)
+                .and_then(|octets| octets.first_chunk())
+                .map_or(0, |octets| u64::from_be_bytes(*octets))
         };
         let ask = |m: &mut Writer| {
             m.text(1, table);
@@ -318,7 +297,9 @@ impl Kernel {
         let mut flags = None;
         let take = |body: &[u8]| {
             if attribute(body, 1).is_some_and(|found| text(found) == name) {
-                flags = attribute(body, 2).and_then(|octets| octets.first_chunk()).map(|octets| u32::from_be_bytes(*octets));
+                flags = attribute(body, 2)
+                    .and_then(|octets| octets.first_chunk())
+                    .map(|octets| u32::from_be_bytes(*octets));
             }
         };
         self.list(GET_TABLE, |_| {}, take)?;
@@ -418,7 +399,9 @@ impl Shape {
     /// The shape that a table should have.
     #[must_use]
     pub fn wanted(table: &Table, elements: bool) -> Self {
-        let ours = |set: &crate::engine::gateway::Set| if elements && set.kind.is_ours() { encode::count(&set.elements) } else { 0 };
+        let ours = |set: &crate::engine::gateway::Set| {
+            if elements && set.kind.is_ours() { encode::count(&set.elements) } else { 0 }
+        };
         Self {
             rules: table.chains.iter().map(|chain| (chain.name.to_string(), chain.rules.len())).collect(),
             elements: table.sets.iter().map(|(name, set)| (name.to_string(), ours(set))).collect(),
@@ -436,110 +419,12 @@ impl Shape {
     }
 }
 
-/// Messages of one transaction.
-struct Batch<'t> {
-    table: &'t Table,
-    writer: Writer,
-    sequence: u32,
-    sets: u32,
-    /// What each message is about.
-    labels: Vec<String>,
-}
-
-impl<'t> Batch<'t> {
-    fn new(table: &'t Table, sequence: u32) -> Self {
-        let mut writer = Writer::default();
-        writer.message(BATCH_BEGIN, REQUEST, sequence, batch_header);
-        Self { table, writer, sequence, sets: 0, labels: Vec::new() }
-    }
-
-    fn message(&mut self, message: u16, flags: u16, body: impl FnOnce(&mut Writer), label: &str) {
-        self.sequence = self.sequence.wrapping_add(1);
-        self.labels.push(label.to_owned());
-        self.writer.message(kind(message), REQUEST | ACK | flags, self.sequence, |m| {
-            generic(m, libc::NFPROTO_INET as u8);
-            m.text(1, self.table.name);
-            body(m);
-        });
-    }
-
-    fn counter(&mut self, name: &str, before: Counted) {
-        let body = |m: &mut Writer| {
-            m.text(2, name);
-            m.number(3, OBJECT_COUNTER);
-            m.nested(4, |data| {
-                data.attribute(1, &before.octets.to_be_bytes());
-                data.attribute(2, &before.packets.to_be_bytes());
-            });
-        };
-        self.message(NEW_OBJECT, CREATE, body, &format!("the counter {name}"));
-    }
-
-    fn set(&mut self, name: &str) {
-        let Some(set) = self.table.sets.get(name) else { return };
-        self.sets += 1;
-        let id = self.sets;
-        let body = |m: &mut Writer| {
-            m.text(2, name);
-            encode::set(m, set, id);
-        };
-        self.message(NEW_SET, CREATE, body, &format!("the set {name}"));
-    }
-
-    fn chain(&mut self, chain: &Chain) {
-        let body = |m: &mut Writer| {
-            m.text(3, &chain.name);
-            if let Some((hook, priority)) = chain.hook {
-                encode::hook(m, hook, priority);
-            }
-        };
-        self.message(NEW_CHAIN, CREATE, body, &format!("the chain {}", chain.name));
-    }
-
-    fn rules(&mut self, chain: &Chain) {
-        for (at, rule) in (1..).zip(&chain.rules) {
-            let body = |m: &mut Writer| {
-                m.text(2, &chain.name);
-                m.nested(4, |list| encode::rule(list, rule));
-            };
-            self.message(NEW_RULE, CREATE | APPEND, body, &format!("rule {at} of the chain {}", chain.name));
-        }
-    }
-
-    fn elements(&mut self, message: u16, set: &str, elements: &Elements, timeout_ms: Option<u64>) {
-        let mut left = elements.iter().peekable();
-        let flags = if message == NEW_ELEMENTS { CREATE } else { 0 };
-        while left.peek().is_some() {
-            let body = |m: &mut Writer| {
-                m.text(2, set);
-                encode::elements(m, &mut left, timeout_ms);
-            };
-            self.message(message, flags, body, &format!("elements of the set {set}"));
-        }
-    }
-
-    fn close(mut self) -> (Writer, Vec<String>) {
-        self.writer.message(BATCH_END, REQUEST, self.sequence.wrapping_add(1), batch_header);
-        (self.writer, self.labels)
-    }
-}
-
-const fn kind(message: u16) -> u16 {
-    SUBSYSTEM << 8 | message
-}
-
-/// The header of netfilter's messages.
-fn generic(writer: &mut Writer, family: u8) {
-    writer.raw(&[family, 0, 0, 0]);
-}
-
-fn batch_header(writer: &mut Writer) {
-    writer.raw(&[0, 0]);
-    writer.raw(&SUBSYSTEM.to_be_bytes());
-}
-
 fn unsuitable(error: io::Error) -> KernelError {
-    if error.kind() == io::ErrorKind::PermissionDenied { KernelError::NotAllowed } else { KernelError::Unsuitable(error) }
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        KernelError::NotAllowed
+    } else {
+        KernelError::Unsuitable(error)
+    }
 }
 
 /// Whether the kernel knows no such flag.

@@ -101,10 +101,18 @@ impl Log {
     }
 }
 
-fn read(messages: Messages<'_>, next: &mut Option<u32>, lost: &mut u64, foreign: &mut u64, take: &mut dyn FnMut(Logged)) {
+fn read(
+    messages: Messages<'_>,
+    next: &mut Option<u32>,
+    lost: &mut u64,
+    foreign: &mut u64,
+    take: &mut dyn FnMut(Logged),
+) {
     for message in messages.filter(|message| message.kind == SUBSYSTEM << 8) {
         let Some(body) = message.body.get(4..) else { continue };
-        if let Some(number) = attribute(body, 12).and_then(|octets| octets.first_chunk()).map(|octets| u32::from_be_bytes(*octets)) {
+        if let Some(number) =
+            attribute(body, 12).and_then(|octets| octets.first_chunk()).map(|octets| u32::from_be_bytes(*octets))
+        {
             *lost += u64::from(next.map_or(0, |next| number.wrapping_sub(next)));
             *next = Some(number.wrapping_add(1));
         }

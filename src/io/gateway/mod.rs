@@ -2,6 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | `batch` | messages of one transaction |
 //! | `encode` | parts of rules, sets and elements as the kernel's attributes |
 //! | `enforcer` | keeps the kernel as it is wanted |
 //! | `kernel` | tables put in force, changed, looked at and removed, each at once or not at all |
@@ -11,6 +12,7 @@
 //!
 //! No program is needed for it. `gateway plan` prints the same tables in the words of `nft`, and a test loads both ways and compares.
 
+mod batch;
 mod encode;
 mod enforcer;
 mod kernel;
