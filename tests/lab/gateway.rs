@@ -436,9 +436,47 @@ fn a_reload_that_would_cut_off_changes_nothing(site: &Site, net: &Net, config: &
     assert_eq!(net.probe(&[["tcp", C4, "192.0.2.7", "443"]]), ["reset"]);
     assert!(site.program(&["pause", "10m", "--reason", "test"]).status.success());
     until("a pause opens", Duration::from_secs(5), || net.probe(&[["tcp", C4, "192.0.2.7", "443"]]) == ["open"]);
+    let other = "update.acme.example";
+    until("a pause lets others be asked", Duration::from_secs(5), || dig("8.8.8.8", "", other) == "192.0.2.80");
     assert!(site.program(&["pause", "off"]).status.success());
     until("its end shuts", Duration::from_secs(5), || net.probe(&[["tcp", C4, "192.0.2.7", "443"]]) == ["reset"]);
+    until("its end answers for others", Duration::from_secs(5), || dig("8.8.8.8", "", other) == "0.0.0.0");
+    others_are_kept_out();
+    routes_are_followed(&daemon);
     assert!(site.program(&["gateway", "remove"]).status.success());
+}
+
+/// Neither `nft` nor another of us changes a table that a daemon owns.
+fn others_are_kept_out() {
+    let table = || sh("nft -s list table inet interdict-hold | grep -v expires");
+    let before = table();
+    let stranger = site("");
+    let config = std::fs::read_to_string(stranger.path("interdict.toml")).unwrap();
+    stranger.write("interdict.toml", &config.replace("enabled = true", ""));
+    for words in [["gateway", "apply"], ["gateway", "remove"]] {
+        let output = stranger.program(&words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains("belongs to another running process"), "{said}");
+    }
+    let mut foreign = Command::new("nft");
+    let refused = foreign.args(["delete", "table", "inet", "interdict-hold"]).stderr(Stdio::null()).status().unwrap();
+    assert!(!refused.success());
+    assert_eq!(table(), before);
+}
+
+/// What leads outside is known within seconds of a new default route, and so is what is inside.
+fn routes_are_followed(daemon: &Daemon) {
+    let outside = || sh("nft list set inet interdict-hold outside");
+    assert!(outside().contains("\"wan\""), "{}", outside());
+    sh("ip link add other type bridge && ip addr add 100.64.9.1/24 dev other && ip link set other up");
+    let inside = || sh("nft list set inet interdict-hold clients4").contains("100.64.9.0/24");
+    until("a new inside network is a client's", Duration::from_secs(10), inside);
+    sh("ip route replace default via 100.64.9.2 dev other");
+    until("the new way out is known", Duration::from_secs(10), || outside().contains("\"other\""));
+    assert!(!inside());
+    sh("ip link del other && ip route replace default via 198.51.100.2");
+    until("it is forgotten", Duration::from_secs(10), || !outside().contains("\"other\""));
+    assert_eq!(daemon.status()["alarms"], Value::Array(Vec::new()));
 }
 
 fn site_command(site: &Site, arguments: &[&str]) -> Command {

@@ -135,10 +135,11 @@ impl Activator {
 
     /// Raises an alarm with a sentence, or takes it back.
     pub(super) fn set_alarm(&self, alarm: Alarm, sentence: Option<String>) {
-        if let Some(sentence) = &sentence {
+        let mut state = self.state();
+        // What is up already has been said.
+        if let Some(sentence) = sentence.as_ref().filter(|new| state.alarms.get(&alarm) != Some(new)) {
             tracing::warn!(alarm = ?alarm, "{sentence}");
         }
-        let mut state = self.state();
         match sentence {
             Some(sentence) => state.alarms.insert(alarm, sentence),
             None => state.alarms.remove(&alarm),

@@ -4,7 +4,7 @@ use super::activate::{Activator, Alarm};
 use crate::app::config::{Config, GatewayConfig};
 use crate::app::gateway::{GatewayError, Prepared, facts, login, prepare, wants};
 use crate::base::model::Wall;
-use crate::engine::gateway::{ANSWERING, Marked, Packet, hit};
+use crate::engine::gateway::{ANSWERING, Marked, Packet, UNLOGGED, hit};
 use crate::io::gateway::{Counted, Enforcer, Found, Held, Log, Logged, Renewer, System, Watch};
 use crate::io::store::{Gap, GapReason};
 use crate::io::sys::clock;
@@ -28,6 +28,8 @@ const MEND_EVERY: Duration = Duration::from_millis(200);
 const THOROUGH_EVERY: Duration = Duration::from_secs(10);
 /// A loop that takes longer than this was not running: longer than any plan, look-up of names apart.
 const STANDSTILL: Duration = Duration::from_secs(4);
+/// How long after a refusal it is tried again.
+const RETRY: Duration = Duration::from_secs(10);
 /// How long an alarm about what others changed stays up.
 const MENDED_SHOWN: Duration = Duration::from_secs(3_600);
 /// Clients × resolvers that are told in `gateway status`.
@@ -48,6 +50,8 @@ struct State {
     /// The epoch of the policy that was planned for; `None` before the first, and when it has to be planned anew.
     planned: Option<u64>,
     prepared: Option<Prepared>,
+    /// When the kernel is asked again after it refused something.
+    retry: Option<Instant>,
     /// Whether an operator took it out of force.
     removed: bool,
     refused: Option<String>,
@@ -81,6 +85,7 @@ impl Gateway {
             system: System::look(),
             planned: None,
             prepared: None,
+            retry: None,
             removed: false,
             refused: None,
             mended: (0, None, String::new()),
@@ -158,7 +163,8 @@ impl Gateway {
         let policy = self.activator.policy();
         let (system, is_due) = {
             let state = self.state();
-            (state.system.clone(), !state.removed && state.planned != Some(policy.epoch()))
+            let is_new = state.planned != Some(policy.epoch()) || state.retry.is_some_and(|at| at <= Instant::now());
+            (state.system.clone(), !state.removed && is_new)
         };
         if is_due {
             // Said in `status`, and in the alarm.
@@ -174,6 +180,7 @@ impl Gateway {
         let mut state = self.state();
         state.config = config.gateway;
         state.planned = Some(policy.epoch());
+        state.retry = None;
         let done = prepared.and_then(|prepared| {
             if !prepared.cuts.is_empty() {
                 return Err(GatewayError::Cuts(prepared.cuts));
@@ -189,6 +196,8 @@ impl Gateway {
             }
             Err(error) => {
                 state.refused = Some(error.to_string());
+                // What would be cut off may not be tomorrow: an upstream or a route that changed brings it here again by itself.
+                state.retry = Some(Instant::now() + RETRY);
                 Err(error)
             }
         };
@@ -295,6 +304,21 @@ impl Gateway {
             Some("the gateway was taken out of force by `interdict gateway remove`; `interdict gateway apply` puts it back".to_owned()),
         );
         Ok(json!({ "removed": gone }))
+    }
+
+    /// What may be missing in the ledger: who sent packets that only the counters have.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let counters = self.state().enforcer.found().unwrap_or_default().counters;
+        let unlogged = counters.get(UNLOGGED).map_or(0, |counted| counted.packets);
+        let lost = self.log.lost.load(Ordering::Relaxed);
+        let why = [
+            (unlogged, "had no room among those that are recorded"),
+            (lost, "were lost on the way from the kernel to us"),
+        ];
+        let missing = why.into_iter().filter(|(packets, _)| *packets > 0);
+        missing
+            .map(|(packets, why)| format!("gateway: {packets} packets {why}: endpoints may be missing in the report"))
+            .collect()
     }
 
     /// How it goes.

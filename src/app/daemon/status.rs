@@ -46,6 +46,7 @@ pub(super) fn object(activator: &Activator, about: &About) -> Value {
         about.counters.snapshot().into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect();
     let mut warnings = warnings(activator, &policy);
     warnings.extend(about.follower.warnings());
+    warnings.extend(about.gateway.iter().flat_map(|gateway| gateway.warnings()));
     json!({
         "state": state,
         "version": env!("CARGO_PKG_VERSION"),

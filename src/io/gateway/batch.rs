@@ -42,6 +42,8 @@ pub(super) const APPEND: u16 = libc::NLM_F_APPEND as u16;
 pub(super) struct Batch<'t> {
     pub(super) table: &'t Table,
     writer: Writer,
+    /// The number of its beginning; those of its messages follow.
+    pub(super) first: u32,
     sequence: u32,
     sets: u32,
     /// What each message is about.
@@ -52,7 +54,7 @@ impl<'t> Batch<'t> {
     pub(super) fn new(table: &'t Table, sequence: u32) -> Self {
         let mut writer = Writer::default();
         writer.message(BATCH_BEGIN, REQUEST, sequence, batch_header);
-        Self { table, writer, sequence, sets: 0, labels: Vec::new() }
+        Self { table, writer, first: sequence, sequence, sets: 0, labels: Vec::new() }
     }
 
     pub(super) fn message(&mut self, message: u16, flags: u16, body: impl FnOnce(&mut Writer), label: &str) {

@@ -123,7 +123,8 @@ impl Enforcer {
     pub fn remove(&mut self) -> Result<Vec<&'static str>, KernelError> {
         self.now = None;
         let mut gone = Vec::new();
-        for name in [MAIN, HOLD] {
+        // Where the first belongs to another process, so does the second.
+        for name in [HOLD, MAIN] {
             if self.kernel.remove(name)? {
                 gone.push(name);
             }

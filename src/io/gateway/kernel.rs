@@ -37,7 +37,7 @@ pub enum KernelError {
     #[error("the table {0} belongs to another running process, an interdict daemon perhaps; nothing was changed")]
     Owned(&'static str),
     /// Something was refused.
-    #[error("the kernel refuses {what}: {error}; nothing was changed")]
+    #[error("the kernel refuses {what}: {error}; the table stays as it was")]
     Refused {
         /// What.
         what: String,
@@ -116,13 +116,13 @@ impl Kernel {
         let there = self.flags(table.name).map_err(silent)?;
         let counted = self.counters(table.name)?;
         let keeps = there.is_some_and(|there| there & PERSIST == flags & PERSIST);
+        let (chains, sets) = (self.names(GET_CHAIN, table.name, 3)?, self.names(GET_SET, table.name, 2)?);
         let mut batch = Batch::new(table, self.sequence);
         if there.is_some() && !keeps {
             batch.message(DELETE_TABLE, 0, |_| {}, "the removal of the old table");
         }
         batch.message(NEW_TABLE, CREATE, |m| m.number(2, flags), "the table");
         if keeps {
-            let (chains, sets) = (self.names(GET_CHAIN, table.name, 3)?, self.names(GET_SET, table.name, 2)?);
             batch.message(DELETE_RULE, 0, |_| {}, "the removal of old rules");
             for set in sets {
                 batch.message(DELETE_SET, 0, |m| m.text(2, &set), "the removal of an old set");
@@ -313,8 +313,11 @@ impl Kernel {
             let is_ours = attribute(body, 1).is_some_and(|name| text(name) == table);
             names.extend(attribute(body, kind).filter(|_| is_ours).map(text));
         };
-        self.list(message, |m| m.text(1, table), take).map_err(KernelError::Silent)?;
-        Ok(names)
+        match self.list(message, |m| m.text(1, table), take) {
+            // There is no such table, or it went meanwhile.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(Vec::new()),
+            other => other.map(|()| names).map_err(KernelError::Silent),
+        }
     }
 
     /// Lists what the kernel has. A listing that somebody disturbed is begun again, so `take` may get some of it twice; for that it is
@@ -357,7 +360,7 @@ impl Kernel {
 
     /// Sends a batch and waits for what became of it.
     fn commit(&mut self, batch: Batch<'_>) -> Result<(), KernelError> {
-        let (table, first) = (batch.table.name, self.sequence);
+        let (table, first) = (batch.table.name, batch.first);
         let (writer, labels) = batch.close();
         let last = first.wrapping_add(u32::try_from(labels.len()).unwrap_or(u32::MAX));
         self.sequence = last.wrapping_add(1);
