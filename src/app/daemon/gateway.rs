@@ -6,6 +6,7 @@ use crate::app::gateway::{GatewayError, Prepared, facts, login, prepare, wants};
 use crate::base::model::Wall;
 use crate::engine::gateway::{ANSWERING, Marked, Packet, UNLOGGED, hit};
 use crate::io::gateway::{Counted, Enforcer, Found, Held, Log, Logged, Renewer, System, Watch};
+use crate::io::listen::Networks;
 use crate::io::store::{Gap, GapReason};
 use crate::io::sys::clock;
 use crate::io::sys::plane::{Plane, Recorder};
@@ -39,6 +40,8 @@ const BYPASSES_MAX: usize = 4_096;
 pub(super) struct Gateway {
     activator: Arc<Activator>,
     state: Mutex<State>,
+    /// Whose queries are answered where redirected ones arrive.
+    clients: Networks,
     log: LogCounters,
     stop: AtomicBool,
 }
@@ -93,9 +96,15 @@ impl Gateway {
         Ok(Some(Arc::new(Self {
             activator: Arc::clone(activator),
             state: Mutex::new(state),
+            clients: Networks::default(),
             log: LogCounters::default(),
             stop: AtomicBool::new(false),
         })))
+    }
+
+    /// The networks of the clients, as they are at any time.
+    pub(super) fn clients(&self) -> Networks {
+        Arc::clone(&self.clients)
     }
 
     /// Puts the policy in force and starts the threads that keep it so.
@@ -177,6 +186,7 @@ impl Gateway {
         let config = self.activator.with_config(Config::clone);
         // Names are looked up and ranges computed without the lock: others ask for the status meanwhile.
         let prepared = prepare(&policy, &config.gateway, system, &facts(&config, system, login));
+        self.clients.store(Arc::new(config.gateway.settings.client_networks(&system.interfaces)));
         let mut state = self.state();
         state.config = config.gateway;
         state.planned = Some(policy.epoch());

@@ -111,7 +111,8 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
 
     let counters = Arc::new(Counters::default());
     let plane = wire::plane(&activator, Arc::clone(&counters), sender);
-    let running = wire::start(&activator, Arc::clone(&plane), opened, upstreams.clone())?;
+    let clients = gateway.as_ref().map(|gateway| gateway.clients()).unwrap_or_default();
+    let running = wire::start(&activator, Arc::clone(&plane), opened, upstreams.clone(), clients)?;
     let enforcing = gateway.as_ref().map(|gateway| gateway.start(&plane)).transpose()?;
     let (listen, store) = (addresses, writer.counters());
     let about = Arc::new(status::About {

@@ -5,8 +5,7 @@ use super::activate::Activator;
 use crate::app::config::Config;
 use crate::engine::resolver::core::{Bounds, CoreSettings, Counters};
 use crate::engine::resolver::{AnswerLimits, Cache};
-use crate::io::gateway::System;
-use crate::io::listen::{Acl, CONNECTIONS_MAX, Listening, serve_tcp, spawn_udp};
+use crate::io::listen::{Acl, CONNECTIONS_MAX, Listening, Networks, serve_tcp, spawn_udp};
 use crate::io::store::{Sender, StoreMessage};
 use crate::io::sys::limits::raise_open_files;
 use crate::io::sys::plane::{MISS_QUEUE_MAX, Plane};
@@ -68,6 +67,7 @@ pub(super) fn start(
     plane: Arc<Plane>,
     opened: Vec<Listeners>,
     servers: Vec<SocketAddr>,
+    clients: Networks,
 ) -> Result<Running, StartError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("data").enable_all().build()?;
@@ -78,7 +78,9 @@ pub(super) fn start(
     let streams_max = CONNECTIONS_MAX.min(open_files / 4 / opened.len().max(1));
     tasks.spawn_on(upstream::run(settings, Arc::clone(&plane), missed, stop.clone()), runtime.handle());
     let acl = Arc::new(activator.with_config(|config| Acl::new(config.allow.iter().copied())));
-    let (own, redirected) = activator.with_config(|config| (config.listen.len(), redirected_acl(config)));
+    // Where redirected queries arrive, the clients of the gateway may ask besides those who may ask anyway.
+    let (own, redirected) = activator
+        .with_config(|config| (config.listen.len(), Arc::new(Acl::new(config.allow.iter().copied()).and(clients))));
     let mut running = Running { workers: Vec::new(), runtime, tasks, stop };
     for (at, listeners) in opened.into_iter().enumerate() {
         let listening = Listening {
@@ -101,12 +103,6 @@ pub(super) fn start(
     }
     running.tasks.close();
     Ok(running)
-}
-
-/// Who may ask where redirected queries arrive: clients of the gateway besides those who may ask anyway.
-fn redirected_acl(config: &Config) -> Arc<Acl> {
-    let clients = config.gateway.settings.client_networks(&System::look().interfaces);
-    Arc::new(Acl::new(config.allow.iter().copied().chain(clients)))
 }
 
 /// How many files may be open, once the limit is raised as far as it goes.

@@ -283,3 +283,122 @@ fn ranges(nets: &[IpNet], family: Family) -> Elements {
     }
     joined.into_iter().map(|range| (Element::Range(range), None)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::listed::tests::policy;
+    use super::*;
+    use crate::base::model::Stage;
+
+    fn settings() -> GatewaySettings {
+        GatewaySettings {
+            clients: Clients::Private,
+            local: false,
+            handling: Handling::Reject,
+            otherwise: BTreeSet::new(),
+            observe: true,
+            log_group: 7,
+            redirect: None,
+            dot: Watching::Off,
+        }
+    }
+
+    fn planned(settings: &GatewaySettings, exceptions: Vec<Exception>) -> Wanted {
+        let lists = [("b", Stage::Block, "192.0.2.0/24"), ("o", Stage::Observe, "198.51.100.7")];
+        let policy = policy(&lists, exceptions);
+        let interfaces = Interfaces {
+            outside: ["eth0".to_owned()].into(),
+            inside: vec!["100.64.1.0/24".parse().unwrap()],
+            own: vec!["203.0.113.1".parse().unwrap()],
+        };
+        let listed = Listed::of(&policy, settings.observe).unwrap();
+        plan(&listed, &policy.settings().exceptions, settings, &interfaces)
+    }
+
+    /// The rules of a chain in words; empty where there is no such chain.
+    fn rules(table: &Table, chain: &str) -> Vec<String> {
+        let chain = table.chains.iter().find(|one| &*one.name == chain);
+        let words = |rule: &Rule| rule.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        chain.into_iter().flat_map(|chain| &chain.rules).map(words).collect()
+    }
+
+    fn elements(table: &Table, set: &str) -> Vec<String> {
+        table.sets[set].elements.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_clients_send_inside_is_looked_up_and_nothing_else() {
+        let hold = planned(&settings(), Vec::new()).hold;
+        let forward =
+            ["iifname @outside return", "ip saddr @clients4 jump listed4", "ip6 saddr @clients6 jump listed6"];
+        assert_eq!(rules(&hold, "forward"), forward);
+        assert_eq!(elements(&hold, "outside"), ["\"eth0\""]);
+        let clients = ["10.0.0.0-10.255.255.255", "100.64.1.0-100.64.1.255", "169.254.0.0-169.254.255.255"];
+        assert_eq!(elements(&hold, "clients4")[..3], clients);
+        assert!(rules(&hold, "output").is_empty());
+        let local = planned(&GatewaySettings { local: true, ..settings() }, Vec::new()).hold;
+        assert_eq!(rules(&local, "output"), ["jump listed4", "jump listed6"]);
+    }
+
+    #[test]
+    fn named_clients_are_meant_wherever_they_come_in() {
+        let clients = Clients::Networks(vec!["203.0.113.0/25".parse().unwrap(), "203.0.113.128/25".parse().unwrap()]);
+        let hold = planned(&GatewaySettings { clients, ..settings() }, Vec::new()).hold;
+        assert_eq!(rules(&hold, "forward").len(), 2);
+        assert_eq!(elements(&hold, "clients4"), ["203.0.113.0-203.0.113.255"]);
+        assert_eq!(elements(&hold, "clients6"), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_blocked_is_counted_logged_and_refused_and_what_is_observed_passes() {
+        let hold = planned(&settings(), Vec::new()).hold;
+        let blocked = rules(&hold, "block/b/unknown");
+        let share = "limit rate 10/second burst 20 packets } log prefix \"interdict block\" group 7";
+        assert_eq!(blocked[0], "counter name \"block/b/unknown\"");
+        assert_eq!(blocked[1], format!("update @block/b/unknown/4 {{ ip saddr {share}"));
+        assert_eq!(blocked[3], "ip saddr != @block/b/unknown/4 counter name \"unlogged\"");
+        assert_eq!(blocked[5..], ["meta l4proto tcp reject with tcp reset", "reject with icmpx admin-prohibited"]);
+        let otherwise = ["b".to_owned()].into();
+        let dropped = planned(&GatewaySettings { otherwise, ..settings() }, Vec::new()).hold;
+        assert_eq!(rules(&dropped, "block/b/unknown")[5..], ["drop"]);
+        let observed = rules(&hold, "observe/o/unknown");
+        assert_eq!(observed[0], "ct state established,related return");
+        assert!(observed.iter().all(|rule| !rule.contains("reject") && !rule.contains("drop")), "{observed:?}");
+        let blind = planned(&GatewaySettings { observe: false, ..settings() }, Vec::new()).hold;
+        assert!(rules(&blind, "observe/o/unknown").is_empty());
+    }
+
+    #[test]
+    fn exceptions_for_some_clients_come_before_the_look_up() {
+        let exception = Exception {
+            name: None,
+            net: Some("192.0.2.9/32".parse().unwrap()),
+            clients: vec!["10.1.0.0/16".parse().unwrap(), "fd00::/8".parse().unwrap()],
+            reason: "r".into(),
+            approver: "a".into(),
+            until: None,
+        };
+        let hold = planned(&settings(), vec![exception]).hold;
+        let rows = ["ip saddr 10.1.0.0/16 ip daddr 192.0.2.9/32 return", "ip daddr vmap @listed4"];
+        assert_eq!(rules(&hold, "listed4"), rows);
+    }
+
+    #[test]
+    fn dns_is_redirected_while_we_answer_and_never_from_servers_or_to_resolvers_inside() {
+        let redirect = Redirect {
+            port: 5301,
+            internal: vec!["10.0.0.0/8".parse().unwrap()],
+            servers: vec!["10.0.0.53/32".parse().unwrap()],
+        };
+        let main = planned(&GatewaySettings { redirect: Some(redirect), ..settings() }, Vec::new()).main;
+        let rows = rules(&main, "prerouting");
+        assert_eq!(rows[..3], ["iifname @outside return", "ip saddr @servers4 return", "ip daddr @internal4 return"]);
+        let led = "th dport @answering counter name \"dns\" log prefix \"interdict dns\" group 7 redirect to :5301";
+        assert_eq!(rows[3], format!("ip saddr @clients4 meta l4proto udp {led}"));
+        assert_eq!(rows[4], format!("ip saddr @clients4 meta l4proto tcp {led}"));
+        let internal = ["10.0.0.0-10.255.255.255", "100.64.1.0-100.64.1.255", "203.0.113.1"];
+        assert_eq!(elements(&main, "internal4"), internal);
+        assert!(main.sets[ANSWERING].elements.is_empty(), "only who answers may say so");
+        assert!(planned(&settings(), Vec::new()).main.chains.is_empty());
+    }
+}

@@ -12,7 +12,7 @@ mod acl;
 mod tcp;
 mod udp;
 
-pub use acl::{Acl, PREFIXES_MAX};
+pub use acl::{Acl, Networks, PREFIXES_MAX};
 pub use tcp::{CONNECTIONS_MAX, CONNECTIONS_PER_CLIENT_MAX, PIPELINE_MAX, serve_tcp};
 pub use udp::spawn_udp;
 
