@@ -20,9 +20,11 @@
 //! | | [`app::lists`] | all lists of a config read into one rule set |
 //! | | [`app::sync`] | lists from git, from the remote to the policy in force |
 //! | | [`app::time`] | which clock is believed |
+//! | | [`app::verify`] | which paths are enforced, and how each is tried |
 //! | **io** | [`io::control`] | the control socket |
 //! | | [`io::gateway`] | the kernel's packet filter |
 //! | | [`io::listen`] | where clients ask: UDP workers, TCP |
+//! | | [`io::probe`] | harmless probes of what is enforced |
 //! | | [`io::store`] | the ledger's storage |
 //! | | [`io::sync`] | lists from git |
 //! | | [`io::sys`] | system calls and what the data plane's threads share; the only `unsafe` |

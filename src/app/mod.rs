@@ -7,3 +7,4 @@ pub mod gateway;
 pub mod lists;
 pub mod sync;
 pub mod time;
+pub mod verify;

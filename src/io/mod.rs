@@ -3,6 +3,7 @@
 pub mod control;
 pub mod gateway;
 pub mod listen;
+pub mod probe;
 pub mod store;
 pub mod sync;
 pub mod sys;

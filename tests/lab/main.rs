@@ -23,6 +23,7 @@ mod reload;
 mod roles;
 mod space;
 mod upstream;
+mod verify;
 
 /// Killed at any moment, the ledger has everything that it said it had, and lacks a second's attempts at most.
 #[test]
@@ -133,4 +134,10 @@ fn apply_refuses_undoes_and_removes() {
 #[test]
 fn what_cannot_be_done_is_said_in_a_sentence() {
     space::within("what_cannot_be_done_is_said_in_a_sentence", gateway::what_cannot_be_done_is_said_in_a_sentence);
+}
+
+/// `verify` finds everything enforced where it is, and each of ten broken enforcements.
+#[test]
+fn verify_finds_what_is_broken() {
+    space::within("verify_finds_what_is_broken", verify::verify_finds_what_is_broken);
 }

@@ -41,6 +41,8 @@ pub(super) enum Command {
     /// Enforce in the kernel of a gateway: show, apply, look, remove
     #[command(subcommand)]
     Gateway(GatewayCommand),
+    /// Try each enforced path with a harmless probe: path, result, evidence (exit code 1 where one is not enforced)
+    Verify(VerifyArgs),
     /// Show lists and their commits; go back, hold still, import, compare
     #[command(subcommand)]
     Blocklist(BlocklistCommand),
@@ -77,6 +79,19 @@ pub(super) struct ExportArgs {
     /// What is blocked at this moment instead of now
     #[arg(long, value_name = "TIME")]
     pub(super) at: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// Also as a client: from a network namespace that is made for it and removed (needs root and the program `ip`)
+    #[arg(long)]
+    pub(super) namespace: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = StatusFormat::Text)]
+    pub(super) format: StatusFormat,
+    /// One probe, in the namespace
+    #[arg(long, hide = true)]
+    pub(super) probe: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -21,6 +21,7 @@ mod run;
 mod sync;
 mod table;
 mod vendors;
+mod verify;
 
 pub use args::Cli;
 
@@ -112,6 +113,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Sync(args) => sync::run(args, &config()?, out),
         Command::Lint(args) => lint::run(args, &config()?, out),
         Command::Export(args) => export::run(args, &config()?, out),
+        Command::Verify(args) => verify::run(args, named, out),
         Command::Gateway(command) => gateway::run(command, named, out),
         Command::Blocklist(command) => blocklist::run(command, &config()?, out),
         Command::Config(command) => config::run(command, named, out),

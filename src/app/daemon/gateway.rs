@@ -40,6 +40,8 @@ const BYPASSES_MAX: usize = 4_096;
 pub(super) struct Gateway {
     activator: Arc<Activator>,
     state: Mutex<State>,
+    /// Whether the tables in force redirect DNS; apart from the state, which is held for seconds while a large set goes to the kernel.
+    redirects: AtomicBool,
     /// Whose queries are answered where redirected ones arrive.
     clients: Networks,
     log: LogCounters,
@@ -96,6 +98,7 @@ impl Gateway {
         Ok(Some(Arc::new(Self {
             activator: Arc::clone(activator),
             state: Mutex::new(state),
+            redirects: AtomicBool::new(false),
             clients: Networks::default(),
             log: LogCounters::default(),
             stop: AtomicBool::new(false),
@@ -211,6 +214,8 @@ impl Gateway {
                 Err(error)
             }
         };
+        let redirects = state.enforcer.in_force().is_some_and(|wanted| wanted.main.sets.contains_key(ANSWERING));
+        self.redirects.store(redirects, Ordering::Relaxed);
         let refused = state.refused.clone();
         drop(state);
         let alarm =
@@ -250,7 +255,7 @@ impl Gateway {
         let mut recorder = Recorder::new(plane);
         let mut renewed: Option<Instant> = None;
         while !self.stop.load(Ordering::Relaxed) {
-            if renewed.is_none_or(|at| at.elapsed() >= LOOK) && self.redirects() {
+            if renewed.is_none_or(|at| at.elapsed() >= LOOK) && self.redirects.load(Ordering::Relaxed) {
                 renewed = Some(Instant::now());
                 if let Err(error) = renewer.renew() {
                     self.log.renewals_failed.fetch_add(1, Ordering::Relaxed);
@@ -271,11 +276,6 @@ impl Gateway {
             self.log.foreign.store(foreign, Ordering::Relaxed);
             recorder.flush_if_due(now.mono);
         }
-    }
-
-    /// Whether the tables in force have a redirect.
-    fn redirects(&self) -> bool {
-        self.state().enforcer.in_force().is_some_and(|wanted| wanted.main.sets.contains_key(ANSWERING))
     }
 
     /// A packet that no rule is about: a resolver that is on no list, or one that has just left it.
@@ -306,6 +306,7 @@ impl Gateway {
     pub(super) fn remove(&self) -> Result<Value, String> {
         let mut state = self.state();
         state.removed = true;
+        self.redirects.store(false, Ordering::Relaxed);
         state.prepared = None;
         let gone = state.enforcer.remove().map_err(|error| error.to_string())?;
         drop(state);

@@ -356,6 +356,7 @@ mod tests {
         let share = "limit rate 10/second burst 20 packets } log prefix \"interdict block\" group 7";
         assert_eq!(blocked[0], "counter name \"block/b/unknown\"");
         assert_eq!(blocked[1], format!("update @block/b/unknown/4 {{ ip saddr {share}"));
+        assert_eq!(blocked[2], format!("update @block/b/unknown/6 {{ ip6 saddr {share}"));
         assert_eq!(blocked[3], "ip saddr != @block/b/unknown/4 counter name \"unlogged\"");
         assert_eq!(blocked[5..], ["meta l4proto tcp reject with tcp reset", "reject with icmpx admin-prohibited"]);
         let otherwise = ["b".to_owned()].into();
