@@ -59,6 +59,11 @@ fn answers() {
 }
 
 #[test]
+fn messages_on_an_exchange() {
+    replay("upstream", bodies::upstream);
+}
+
+#[test]
 fn vendor_files() {
     replay("vendor_file", bodies::vendor_file);
 }

@@ -2,7 +2,7 @@
 //! here.
 
 use super::config::{Config, GatewayConfig, Origin};
-use super::daemon::upstreams;
+use super::daemon::asked;
 use crate::base::model::Decision;
 use crate::engine::gateway::{
     Cut, Dependency, Facts, GatewaySettings, Interfaces, Listed, TooManyRanges, Wanted, Watching, cuts, plan,
@@ -67,7 +67,7 @@ pub fn prepare(
     let settings = in_force(&config.settings, policy);
     let listed = Listed::of(policy, settings.observe)?;
     Ok(Prepared {
-        wanted: plan(&listed, &policy.settings().exceptions, &settings, &system.interfaces),
+        wanted: plan(&listed, policy, &settings, &system.interfaces),
         blocked: listed.count(Decision::Block),
         observed: listed.count(Decision::Observe),
         cuts: cuts(policy, &listed, facts),
@@ -87,7 +87,7 @@ fn in_force(settings: &GatewaySettings, policy: &Policy) -> GatewaySettings {
 /// What the box cannot do without. Names of remotes are looked up with our own upstream servers, which may take seconds.
 #[must_use]
 pub fn facts(config: &Config, system: &System, login: Option<IpAddr>) -> Facts {
-    let servers = upstreams(config).0;
+    let servers = asked(config);
     let mut facts: Facts = servers.iter().map(|server| (Dependency::Upstream, IpNet::from(server.ip()))).collect();
     for list in &config.blocklists {
         if let Origin::Git(git) = &list.origin {

@@ -113,6 +113,7 @@ mod tests {
             name: None,
             net: Some(net.parse().unwrap()),
             clients: clients.iter().map(|net| net.parse().unwrap()).collect(),
+            groups: Vec::new(),
             reason: "r".into(),
             approver: "a".into(),
             until: None,

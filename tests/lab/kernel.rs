@@ -49,6 +49,7 @@ fn wanted(lists: &[(&str, &str)], settings: &GatewaySettings) -> Wanted {
         name: None,
         net: Some("203.0.113.64/26".parse().unwrap()),
         clients: vec!["10.1.0.0/16".parse().unwrap(), "10.2.0.1/32".parse().unwrap()],
+        groups: Vec::new(),
         reason: "r".into(),
         approver: "a".into(),
         until: None,
@@ -60,7 +61,7 @@ fn wanted(lists: &[(&str, &str)], settings: &GatewaySettings) -> Wanted {
         own: vec!["198.51.100.2".parse().unwrap()],
     };
     let listed = Listed::of(&policy, settings.observe).unwrap();
-    plan(&listed, &policy.settings().exceptions, settings, &interfaces)
+    plan(&listed, &policy, settings, &interfaces)
 }
 
 /// What `nft` says of a table, without what only owners have, and without what was counted.

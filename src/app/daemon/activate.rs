@@ -4,12 +4,15 @@
 //! more, so that none of them is freed on a worker's time.
 
 use crate::app::config::{Config, load};
+use crate::app::gate::{InForce, judge_all};
 use crate::app::lists::{self, Lists};
+use crate::app::sync::Build;
 use crate::app::time::{Believed, believed};
 use crate::base::model::Wall;
 use crate::io::store::{Activation, Gap, GapReason, Note, Sender};
+use crate::io::sys::memory::give_back;
 use crate::policy::list::Report;
-use crate::policy::{Policy, RuleSet, Settings};
+use crate::policy::{Policy, Settings};
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -47,8 +50,7 @@ pub(super) struct Pause {
 /// What changes when a policy does.
 struct State {
     config: Config,
-    rules: Arc<RuleSet>,
-    reports: Vec<(String, Report)>,
+    lists: Lists,
     epoch: u64,
     pause: Option<Pause>,
     alarms: BTreeMap<Alarm, String>,
@@ -71,6 +73,8 @@ pub(super) struct Reloaded {
     pub(super) rules: usize,
     /// Settings that the new config has and that only a restart brings.
     pub(super) after_restart: Vec<&'static str>,
+    /// What the gate let in although somebody should look at it.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Activator {
@@ -78,8 +82,7 @@ impl Activator {
         let epoch = 1;
         let settings = Arc::new(config.settings.clone());
         let policy = Arc::new(Policy::new(epoch, Arc::clone(&lists.rules), settings, at.at));
-        let Lists { rules, reports, .. } = lists;
-        let state = State { config, rules, reports, epoch, pause: None, alarms: BTreeMap::new(), retired: Vec::new() };
+        let state = State { config, lists, epoch, pause: None, alarms: BTreeMap::new(), retired: Vec::new() };
         let made = Self {
             named: named.map(Path::to_owned),
             policy: Arc::new(ArcSwap::new(Arc::clone(&policy))),
@@ -87,7 +90,7 @@ impl Activator {
             state: Mutex::new(state),
             reloading: Mutex::new(()),
         };
-        made.record(&policy);
+        made.record(&made.state(), &policy);
         made.mind_clock(&at);
         made
     }
@@ -110,9 +113,14 @@ impl Activator {
         read(&self.state().config)
     }
 
-    /// What each list of the operator's came to when it was read.
-    pub(super) fn reports(&self) -> Vec<(String, Report)> {
-        self.state().reports.clone()
+    /// What each file of the operator's lists came to when it was read.
+    pub(super) fn reports(&self) -> Vec<(String, String, Report)> {
+        self.state().lists.reports.clone()
+    }
+
+    /// What the gate let in although somebody should look at it.
+    pub(super) fn gate_warnings(&self) -> Vec<String> {
+        self.state().lists.warnings.values().flatten().cloned().collect()
     }
 
     pub(super) fn pause(&self) -> Option<Pause> {
@@ -120,7 +128,11 @@ impl Activator {
     }
 
     pub(super) fn alarms(&self) -> Vec<String> {
-        self.state().alarms.values().cloned().collect()
+        let state = self.state();
+        let without = |(_, why): &(String, String)| {
+            format!("{why}; it has no rules until a commit comes that can be used, or is gone back to")
+        };
+        state.alarms.values().cloned().chain(state.lists.left_out.iter().map(without)).collect()
     }
 
     /// Tells the ledger of a stretch of time in which not everything was enforced or seen.
@@ -152,7 +164,7 @@ impl Activator {
         let read = load(self.named.as_deref()).map_err(|error| error.to_string()).and_then(|config| {
             let (after_restart, config) =
                 self.with_config(|old| (needs_restart(old, &config), keep_running(old, config)));
-            let lists = lists::load(&config).map_err(|error| error.to_string())?;
+            let lists = self.lists_of(&config)?;
             Ok((config, after_restart, lists))
         });
         let (config, after_restart, lists) = match read {
@@ -167,27 +179,40 @@ impl Activator {
         };
         let mut state = self.state();
         let rules = lists.rules.len();
+        let warnings = lists.warnings.values().flatten().cloned().collect();
         state.config = config;
-        state.rules = lists.rules;
-        state.reports = lists.reports;
+        state.lists = lists;
         state.alarms.remove(&Alarm::Reload);
         let policy = self.put_in_force(&mut state);
-        drop(state);
-        self.record(&policy);
-        Ok(Reloaded { epoch: policy.epoch(), rules, after_restart })
+        Ok(Reloaded { epoch: policy.epoch(), rules, after_restart, warnings })
+    }
+
+    /// The lists of a new config, if the gate lets them in. What is left out already may stay so.
+    fn lists_of(&self, config: &Config) -> Result<Lists, String> {
+        let (old, before) = self.in_force();
+        let may_lack = |feed: &str| before.is_left_out(feed);
+        let mut lists = lists::load_lacking(config, None, &may_lack).map_err(|error| error.to_string())?;
+        judge_all(config, &mut lists, Some(InForce { config: &old, lists: &before }))?;
+        Ok(lists)
+    }
+
+    /// Config and lists; the rules themselves are shared, not copied.
+    fn in_force(&self) -> (Config, Lists) {
+        let state = self.state();
+        (state.config.clone(), state.lists.clone())
     }
 
     /// Puts rules in force that `build` makes of the config in force; its error leaves everything as it was.
-    pub(super) fn replace(&self, build: &mut dyn FnMut(&Config) -> Result<Lists, String>) -> Result<(), String> {
+    pub(super) fn replace(&self, build: &mut Build<'_>) -> Result<(), String> {
         let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let config = self.with_config(Config::clone);
-        let lists = build(&config)?;
+        let (config, in_force) = self.in_force();
+        let mut lists = build(&config, Some(&in_force))?;
         let mut state = self.state();
-        state.rules = lists.rules;
-        state.reports = lists.reports;
-        let policy = self.put_in_force(&mut state);
-        drop(state);
-        self.record(&policy);
+        // Of the other lists nothing has changed.
+        let mut warnings = std::mem::take(&mut state.lists.warnings);
+        warnings.append(&mut lists.warnings);
+        state.lists = Lists { warnings, ..lists };
+        self.put_in_force(&mut state);
         Ok(())
     }
 
@@ -216,11 +241,8 @@ impl Activator {
             let until = now.checked_add(span).map_err(|_| "that pause would end after the end of time".to_owned())?;
             state.pause = Some(Pause { since: now, until, reason: reason.to_owned() });
         }
-        let policy = self.put_in_force(&mut state);
-        let pause = state.pause.clone();
-        drop(state);
-        self.record(&policy);
-        Ok(pause)
+        self.put_in_force(&mut state);
+        Ok(state.pause.clone())
     }
 
     /// Looks at dates: restages when a stage changes, ends a pause, frees what no worker reads any more.
@@ -229,7 +251,11 @@ impl Activator {
         let now = believed(Some(policy.at()));
         self.mind_clock(&now);
         let mut state = self.state();
+        let retired = state.retired.len();
         state.retired.retain(|old| Arc::strong_count(old) > 1);
+        if state.retired.len() != retired {
+            give_back();
+        }
         let paused_out = state.pause.as_ref().is_some_and(|pause| pause.until <= now.at);
         if paused_out {
             self.end_pause(&mut state, now.at);
@@ -238,7 +264,6 @@ impl Activator {
             let policy = self.put_in_force(&mut state);
             drop(state);
             tracing::info!(epoch = policy.epoch(), "stages changed");
-            self.record(&policy);
         }
     }
 
@@ -247,8 +272,9 @@ impl Activator {
         let at = believed(Some(self.policy.load().at())).at;
         state.epoch += 1;
         let settings = Settings { enforce: state.pause.is_none(), ..state.config.settings.clone() };
-        let policy = Arc::new(Policy::new(state.epoch, Arc::clone(&state.rules), Arc::new(settings), at));
+        let policy = Arc::new(Policy::new(state.epoch, Arc::clone(&state.lists.rules), Arc::new(settings), at));
         state.retired.push(self.policy.swap(Arc::clone(&policy)));
+        self.record(state, &policy);
         policy
     }
 
@@ -259,15 +285,13 @@ impl Activator {
         self.ledger.send_note(Note::Gap(gap));
     }
 
-    /// Tells the ledger which policy is in force from now on.
-    fn record(&self, policy: &Policy) {
-        let revisions: BTreeMap<&str, &str> =
-            policy.rules().lists().iter().map(|list| (&*list.id, &*list.revision)).collect();
+    /// Tells the ledger which policy is in force from now on, with all that it takes to make it again.
+    fn record(&self, state: &State, policy: &Policy) {
         self.ledger.send_note(Note::Activation(Activation {
             policy: policy.id(),
             at: policy.at(),
-            settings: format!("{:?}", policy.settings()),
-            revisions: serde_json::to_string(&revisions).unwrap_or_default(),
+            settings: toml::to_string(&state.config.file).unwrap_or_default(),
+            revisions: serde_json::to_string(&state.lists.revisions()).unwrap_or_default(),
         }));
     }
 
@@ -294,10 +318,13 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
         ("[dns] listen", old.listen != new.listen),
         ("[dns] allow", old.allow != new.allow),
+        ("[dns] client_rate, prefix_rate, answer_kib", old.limits != new.limits),
+        ("[dns] forwarders", old.forwarders != new.forwarders),
         ("[dns] workers", old.workers != new.workers),
         ("[dns] cache_mib", old.cache_octets != new.cache_octets),
         ("[upstream] servers", old.upstreams != new.upstreams),
         ("[gateway]", old.gateway.as_started() != new.gateway.as_started()),
+        ("[upstream] and [[zone]]", old.resolving != new.resolving),
         ("[store] path", old.store != new.store),
         ("[ledger] keep_days", old.keep_days != new.keep_days),
         ("[log]", old.log_level != new.log_level || old.log_json != new.log_json),
@@ -310,10 +337,13 @@ fn keep_running(old: &Config, new: Config) -> Config {
     Config {
         listen: old.listen.clone(),
         allow: old.allow.clone(),
+        limits: old.limits,
+        forwarders: old.forwarders.clone(),
         workers: old.workers,
         cache_octets: old.cache_octets,
         upstreams: old.upstreams.clone(),
         gateway: new.gateway.clone().running_as(&old.gateway),
+        resolving: old.resolving.clone(),
         store: old.store.clone(),
         keep_days: old.keep_days,
         log_level: old.log_level.clone(),

@@ -9,7 +9,7 @@ mod time;
 mod vocabulary;
 mod words;
 
-pub use address::{TESTER_LOOPBACK, TESTER_V4, TESTER_V6, is_tester, meant};
+pub use address::{TESTER_LOOPBACK, TESTER_V4, TESTER_V6, is_private, is_tester, link_local, meant};
 pub use evidence::Confidence;
 pub use purpose::{Family, Purpose, PurposeSelector};
 pub use sighting::{Destination, PolicyId, RuleFacts, Sighting};

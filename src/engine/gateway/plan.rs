@@ -8,7 +8,7 @@ use super::listed::{Kind, Listed};
 use super::settings::{Clients, GatewaySettings, Handling, Redirect, Watching};
 use super::table::{Chain, Element, Elements, Family, Hook, Key, Part, Protocol, Range, Rule, SetKind, Table, Then};
 use crate::base::model::Decision;
-use crate::policy::Exception;
+use crate::policy::{Exception, Policy};
 use ipnet::IpNet;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -69,8 +69,8 @@ pub struct Wanted {
 
 /// Says what the kernel should have.
 #[must_use]
-pub fn plan(listed: &Listed, exceptions: &[Exception], settings: &GatewaySettings, interfaces: &Interfaces) -> Wanted {
-    Wanted { hold: hold(listed, exceptions, settings, interfaces), main: main(settings, interfaces) }
+pub fn plan(listed: &Listed, policy: &Policy, settings: &GatewaySettings, interfaces: &Interfaces) -> Wanted {
+    Wanted { hold: hold(listed, policy, settings, interfaces), main: main(settings, interfaces) }
 }
 
 impl GatewaySettings {
@@ -91,7 +91,7 @@ fn private() -> impl Iterator<Item = IpNet> {
 
 //----------- Hold -----------------------------------------------------------
 
-fn hold(listed: &Listed, exceptions: &[Exception], settings: &GatewaySettings, interfaces: &Interfaces) -> Table {
+fn hold(listed: &Listed, policy: &Policy, settings: &GatewaySettings, interfaces: &Interfaces) -> Table {
     let mut table = Table { name: HOLD, ..Table::default() };
     let who = Who::new(&mut table, settings, interfaces);
     table.counters.insert(UNLOGGED.into());
@@ -104,7 +104,7 @@ fn hold(listed: &Listed, exceptions: &[Exception], settings: &GatewaySettings, i
         let element = |(range, kind): &(Range, Arc<Kind>)| (Element::Range(*range), Some(Arc::from(kind.to_string())));
         let elements = listed.of_family(family).map(element).collect();
         let map = table.set(name, Key::Address(family), SetKind::Chains, elements);
-        let mut rules: Vec<Rule> = spared(exceptions, family).take(EXCEPTIONS_MAX).collect();
+        let mut rules: Vec<Rule> = spared(policy, family).take(EXCEPTIONS_MAX).collect();
         rules.push(vec![Part::Then(Then::ChainOf(family, Arc::clone(&map)))]);
         table.chains.push(Chain { name: Arc::clone(&map), hook: None, rules });
         jumps.push((family, map));
@@ -163,15 +163,16 @@ fn logged(table: &mut Table, name: &Arc<str>, word: &'static str, group: u16) ->
     rules
 }
 
-/// Exceptions for some clients; those for all are cut out of the ranges already.
-fn spared(exceptions: &[Exception], family: Family) -> impl Iterator<Item = Rule> + '_ {
+/// Exceptions in force for some clients; those for all are cut out of the ranges already, and the kernel knows no groups.
+fn spared(policy: &Policy, family: Family) -> impl Iterator<Item = Rule> + '_ {
     let is_of = move |net: &IpNet| Family::of(net.addr()) == family;
-    exceptions.iter().filter_map(|exception| Some((exception.net?, &exception.clients))).flat_map(
-        move |(net, clients)| {
-            let clients = clients.iter().copied().filter(move |client| is_of(&net) && is_of(client));
-            clients.map(move |client| vec![Part::FromNet(client), Part::ToNet(net), Part::Then(Then::Return)])
-        },
-    )
+    let in_force =
+        |exception: &&Exception| exception.groups.is_empty() && exception.until.is_none_or(|until| until > policy.at());
+    let exceptions = policy.settings().exceptions.iter().filter(in_force);
+    exceptions.filter_map(|exception| Some((exception.net?, &exception.clients))).flat_map(move |(net, clients)| {
+        let clients = clients.iter().copied().filter(move |client| is_of(&net) && is_of(client));
+        clients.map(move |client| vec![Part::FromNet(client), Part::ToNet(net), Part::Then(Then::Return)])
+    })
 }
 
 //----------- Main -----------------------------------------------------------
@@ -312,7 +313,7 @@ mod tests {
             own: vec!["203.0.113.1".parse().unwrap()],
         };
         let listed = Listed::of(&policy, settings.observe).unwrap();
-        plan(&listed, &policy.settings().exceptions, settings, &interfaces)
+        plan(&listed, &policy, settings, &interfaces)
     }
 
     /// The rules of a chain in words; empty where there is no such chain.
@@ -375,11 +376,14 @@ mod tests {
             name: None,
             net: Some("192.0.2.9/32".parse().unwrap()),
             clients: vec!["10.1.0.0/16".parse().unwrap(), "fd00::/8".parse().unwrap()],
+            groups: Vec::new(),
             reason: "r".into(),
             approver: "a".into(),
             until: None,
         };
-        let hold = planned(&settings(), vec![exception]).hold;
+        let over = Exception { until: Some("1969-01-01T00:00:00Z".parse().unwrap()), ..exception.clone() };
+        let of_a_group = Exception { groups: vec!["guests".into()], ..exception.clone() };
+        let hold = planned(&settings(), vec![over, of_a_group, exception]).hold;
         let rows = ["ip saddr 10.1.0.0/16 ip daddr 192.0.2.9/32 return", "ip daddr vmap @listed4"];
         assert_eq!(rules(&hold, "listed4"), rows);
     }

@@ -114,11 +114,12 @@ pub fn hit(policy: &Policy, packet: &Packet, marked: Marked) -> Option<Hit> {
         client: Some(packet.source),
         ..Subject::default()
     };
-    let rule = policy.decide(&subject).rule?;
+    let verdict = policy.decide(&subject);
     let (decision, outcome) =
         if marked.passed() { (Decision::Observe, Outcome::Observed) } else { (Decision::Block, Outcome::Blocked) };
     Some(Hit {
-        rule,
+        rule: verdict.rule?,
+        class: verdict.class?,
         decision,
         outcome,
         channel: Channel::Address,

@@ -7,13 +7,19 @@
 //! | [`cache`] | upstream answers, shared by all workers, bounded in octets |
 //! | [`stored`] | an upstream answer in the form in which it is kept and served |
 
+mod alias;
 mod block;
 pub mod cache;
+mod cookie;
 pub mod core;
+mod error;
 pub mod front;
 mod judge;
+mod local;
+mod shard;
 pub mod stored;
 
 pub use cache::{Cache, CacheKey};
+pub use cookie::Cookies;
 pub use front::{Ask, DropReason, Failure, Miss, Outcome, Transport};
 pub use stored::{AnswerError, AnswerLimits, StoredAnswer};

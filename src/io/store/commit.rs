@@ -8,6 +8,7 @@ use crate::base::model::{Origin, Sighting, Wall};
 use crate::engine::ledger::Event;
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Recent sightings that are kept as they came.
 pub(super) const SAMPLES_MAX: u64 = 10_000;
@@ -90,7 +91,12 @@ pub(super) fn write(
         groups.entry(key).or_default().push((sighting, rule));
     }
     for (key, sightings) in &groups {
-        for event in rows::write(conn, *key, sightings)? {
+        let written = rows::write(conn, *key, sightings)?;
+        if let (Some(full), Some((one, _))) = (&written.full, sightings.first()) {
+            let who = (one.client.to_canonical(), Arc::clone(&one.rule.vendor), key.purpose);
+            ids.note_full(who, full.iter().map(|(text, channel)| (text.as_str(), *channel)));
+        }
+        for event in written.events {
             let sum = match event {
                 Event::FirstContact => &mut done.first_contacts,
                 Event::Reappeared { .. } => &mut done.reappeared,

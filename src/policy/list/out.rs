@@ -1,6 +1,6 @@
 //! What the reader of a format hands on, and what no list may hold whatever its format.
 
-use super::line::{Refusal, Report};
+use super::line::{self, Refusal, Report};
 use super::ranges;
 use crate::base::model::BlockAnswer;
 use crate::base::name::{Match, Name, Pattern};
@@ -57,6 +57,13 @@ pub(crate) enum Entry<'a> {
 pub(crate) type Take<'a> = dyn FnMut(Entry<'_>, u32) -> Result<bool, TooMany> + 'a;
 
 /// Where the reader of a format puts what it reads.
+/// A file that is left for one that it includes: its name, and the lines that were left out up to there.
+pub(super) struct Left {
+    file: String,
+    shown: usize,
+    ignored_shown: usize,
+}
+
 pub(crate) struct Out<'a> {
     file: String,
     answers: bool,
@@ -68,6 +75,11 @@ impl<'a> Out<'a> {
     /// A place for the rules of a file. `answers`: the operator lets the list answer with data of its own.
     pub(crate) fn new(file: &str, answers: bool, take: &'a mut Take<'a>) -> Self {
         Self { file: file.to_owned(), answers, take, report: Report::default() }
+    }
+
+    /// Keeps all lines that are left out, for somebody who wants to mend them.
+    pub(crate) const fn keep_all(&mut self) {
+        self.report.keeps = line::BAD_LINES_ALL;
     }
 
     /// A refusal of the whole list.
@@ -149,14 +161,20 @@ impl<'a> Out<'a> {
     }
 
     /// Reads on in another file.
-    pub(super) fn enter(&mut self, file: String, revision: &str) -> Result<String, Refusal> {
+    pub(super) fn enter(&mut self, file: String, revision: &str) -> Result<Left, Refusal> {
         (self.take)(Entry::Enter { file: &file, revision }, 0).map_err(|why| self.too_many(why))?;
-        Ok(std::mem::replace(&mut self.file, file))
+        let (shown, ignored_shown) = (self.report.shown.len(), self.report.ignored_shown.len());
+        Ok(Left { file: std::mem::replace(&mut self.file, file), shown, ignored_shown })
     }
 
     /// Reads on in the file before.
-    pub(super) fn leave(&mut self, file: String) -> Result<(), Refusal> {
-        self.file = file;
+    pub(super) fn leave(&mut self, left: Left) -> Result<(), Refusal> {
+        let included = std::mem::replace(&mut self.file, left.file);
+        let shown = self.report.shown.iter_mut().skip(left.shown);
+        for line in shown.chain(self.report.ignored_shown.iter_mut().skip(left.ignored_shown)) {
+            // Those of a list that this one includes in turn have theirs.
+            line.file.get_or_insert_with(|| included.as_str().into());
+        }
         (self.take)(Entry::Leave, 0).map(|_| ()).map_err(|why| self.too_many(why))
     }
 
