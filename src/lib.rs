@@ -16,17 +16,22 @@
 //! | **app** | [`app::cli`] | the command line: every command, what it prints, how it exits |
 //! | | [`app::config`] | the config file, version 1 |
 //! | | [`app::daemon`] | the running daemon: engines and drivers wired together |
+//! | | [`app::gateway`] | what the gateway needs to know of config and machine |
 //! | | [`app::lists`] | all lists of a config read into one rule set |
 //! | | [`app::sync`] | lists from git, from the remote to the policy in force |
 //! | | [`app::time`] | which clock is believed |
+//! | | [`app::verify`] | which paths are enforced, and how each is tried |
 //! | **io** | [`io::capture`] | frames from files and interfaces |
 //! | | [`io::control`] | the control socket |
+//! | | [`io::gateway`] | the kernel's packet filter |
 //! | | [`io::listen`] | where clients ask: UDP workers, TCP |
+//! | | [`io::probe`] | harmless probes of what is enforced |
 //! | | [`io::store`] | the ledger's storage |
 //! | | [`io::sync`] | lists from git |
 //! | | [`io::sys`] | system calls and what the data plane's threads share; the only `unsafe` |
 //! | | [`io::upstream`] | where misses go |
-//! | **engine** | [`engine::inspector`] | what frames say about who talks to whom |
+//! | **engine** | [`engine::gateway`] | what the kernel of a gateway should enforce |
+//! | | [`engine::inspector`] | what frames say about who talks to whom |
 //! | | [`engine::ledger`] | attempts fold into sightings, sightings into rows |
 //! | | [`engine::resolver`] | the answer to a query; the state machine of misses |
 //! | **policy** | [`policy::export`] | what is blocked now, for other programs |

@@ -4,6 +4,8 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod gate;
+pub mod gateway;
 pub mod lists;
 pub mod sync;
 pub mod time;
+pub mod verify;

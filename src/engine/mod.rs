@@ -1,5 +1,6 @@
 //! Pure state machines and folds: time and bytes are arguments, decisions come out.
 
+pub mod gateway;
 pub mod inspector;
 pub mod ledger;
 pub mod resolver;

@@ -2,7 +2,9 @@
 
 pub mod capture;
 pub mod control;
+pub mod gateway;
 pub mod listen;
+pub mod probe;
 pub mod store;
 pub mod sync;
 pub mod sys;

@@ -24,6 +24,7 @@ pub mod local;
 mod rules;
 mod scope;
 mod settings;
+mod spans;
 mod stage;
 mod view;
 
@@ -37,6 +38,7 @@ pub use hit::Hit;
 pub use rules::{AnswerData, Class, ClassId, Limit, List, ListId, RuleId, RuleSet, RuleSetBuilder, TooMany, Vendor};
 pub use scope::Scope;
 pub use settings::{BlockSettings, Settings, Sinkhole, StageSetting};
+pub use spans::Span;
 pub use stage::{Staged, Why};
 pub use view::{RuleView, What};
 

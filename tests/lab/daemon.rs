@@ -32,6 +32,13 @@ impl Site {
         site
     }
 
+    /// A site with exactly this config.
+    pub(crate) fn with(config: &str) -> Self {
+        let site = Self { dir: tempfile::tempdir().unwrap() };
+        site.write("interdict.toml", config);
+        site
+    }
+
     /// Writes a file of the site's, whole or not at all.
     pub(crate) fn write(&self, name: &str, text: &str) {
         let (path, new) = (self.path(name), self.path(&format!("{name}.new")));
@@ -145,6 +152,11 @@ impl Daemon {
     /// Whether it still runs.
     pub(crate) fn lives(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL.

@@ -12,13 +12,19 @@ mod tier;
 mod clause;
 mod daemon;
 mod dns;
+mod gateway;
 mod hostile;
+mod kernel;
 mod kill;
 mod load;
 mod malformed;
 mod memory;
+mod net;
 mod reload;
+mod roles;
+mod space;
 mod upstream;
+mod verify;
 
 /// Killed at any moment, the ledger has everything that it said it had, and lacks a second's attempts at most.
 #[test]
@@ -66,4 +72,79 @@ fn a_flood_of_misses_leaves_room_for_others() {
 #[test]
 fn few_descriptors_stop_no_answer_that_needs_none() {
     hostile::few_descriptors_stop_no_answer_that_needs_none();
+}
+
+//----------- The gateway ----------------------------------------------------
+
+/// Begins a process of a scenario in another network namespace; by itself it does nothing.
+#[test]
+fn role() {
+    space::play();
+}
+
+/// What `gateway plan` prints and what we tell the kernel are the same tables, as `nft` lists them.
+#[test]
+fn the_printed_plan_is_what_the_kernel_gets() {
+    space::within("the_printed_plan_is_what_the_kernel_gets", kernel::the_printed_plan_is_what_the_kernel_gets);
+}
+
+/// Differences lead from any table to any other, and counters go on.
+#[test]
+fn changes_make_the_new_table_of_the_old_one() {
+    space::within("changes_make_the_new_table_of_the_old_one", kernel::changes_make_the_new_table_of_the_old_one);
+}
+
+/// A hundred thousand ranges are put in force, changed and looked at in seconds.
+#[test]
+fn a_hundred_thousand_ranges_take_seconds() {
+    space::within("a_hundred_thousand_ranges_take_seconds", kernel::a_hundred_thousand_ranges_take_seconds);
+}
+
+/// Each way to a listed destination is open without the ban, shut with it, and in the ledger; everything else passes unharmed.
+#[test]
+fn every_path_is_shut_and_named() {
+    space::within("every_path_is_shut_and_named", gateway::every_path_is_shut_and_named);
+}
+
+/// SIGKILL and SIGSTOP under load let no packet through to a listed address and break no other flow.
+#[test]
+fn a_dead_or_stopped_daemon_leaks_nothing() {
+    space::within("a_dead_or_stopped_daemon_leaks_nothing", gateway::a_dead_or_stopped_daemon_leaks_nothing);
+}
+
+/// Another hand that flushes the ruleset again and again opens nothing where the kernel lets us own the table, and is mended within a
+/// second where it does not.
+#[test]
+fn a_storm_of_flushes_opens_nothing() {
+    space::within("a_storm_of_flushes_opens_nothing", gateway::a_storm_of_flushes_opens_nothing);
+}
+
+/// One host that sends without end hides none of those that send a packet.
+#[test]
+fn one_host_hides_none() {
+    space::within("one_host_hides_none", gateway::one_host_hides_none);
+}
+
+/// A change of a hundred thousand ranges lets no packet through to an address that is listed before and after.
+#[test]
+fn a_large_update_has_no_gap() {
+    space::within("a_large_update_has_no_gap", gateway::a_large_update_has_no_gap);
+}
+
+/// What would cut the box off is refused with the rule's name, what is not confirmed is undone, and what is removed leaves nothing.
+#[test]
+fn apply_refuses_undoes_and_removes() {
+    space::within("apply_refuses_undoes_and_removes", gateway::apply_refuses_undoes_and_removes);
+}
+
+/// Without privileges, and on a kernel without nftables, there is one clear sentence and nothing is changed.
+#[test]
+fn what_cannot_be_done_is_said_in_a_sentence() {
+    space::within("what_cannot_be_done_is_said_in_a_sentence", gateway::what_cannot_be_done_is_said_in_a_sentence);
+}
+
+/// `verify` finds everything enforced where it is, and each of ten broken enforcements.
+#[test]
+fn verify_finds_what_is_broken() {
+    space::within("verify_finds_what_is_broken", verify::verify_finds_what_is_broken);
 }

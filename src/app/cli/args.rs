@@ -38,6 +38,11 @@ pub(super) enum Command {
     Lint(LintArgs),
     /// Write what is blocked now for another program; what its format cannot say is counted on standard error
     Export(ExportArgs),
+    /// Enforce in the kernel of a gateway: show, apply, look, remove
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
+    /// Try each enforced path with a harmless probe: path, result, evidence (exit code 1 where one is not enforced)
+    Verify(VerifyArgs),
     /// Show lists and their commits; go back, hold still, import, compare
     #[command(subcommand)]
     Blocklist(BlocklistCommand),
@@ -74,6 +79,43 @@ pub(super) struct ExportArgs {
     /// What is blocked at this moment instead of now
     #[arg(long, value_name = "TIME")]
     pub(super) at: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// Also as a client: from a network namespace that is made for it and removed (needs root and the program `ip`)
+    #[arg(long)]
+    pub(super) namespace: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = StatusFormat::Text)]
+    pub(super) format: StatusFormat,
+    /// One probe, in the namespace
+    #[arg(long, hide = true)]
+    pub(super) probe: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum GatewayCommand {
+    /// Show the rules that the kernel would get, what this machine needs for them, and what they take along
+    Plan {
+        /// Only the rules, as a file that `nft -f` loads at boot before the network is up
+        #[arg(long = "static")]
+        only_rules: bool,
+    },
+    /// Put the rules in force; refused where they would cut this machine off (exit code 1)
+    Apply {
+        /// Undo it after this time unless `yes` is typed
+        #[arg(long, value_name = "SPAN")]
+        confirm: Option<String>,
+    },
+    /// Show what the kernel has and what it counted (exit code 0 in force, 1 not or not as wanted)
+    Status {
+        /// How to print
+        #[arg(long, value_enum, default_value_t = StatusFormat::Text)]
+        format: StatusFormat,
+    },
+    /// Take out of the kernel all that was put there
+    Remove,
 }
 
 #[derive(Debug, Subcommand)]

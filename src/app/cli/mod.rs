@@ -15,6 +15,7 @@ mod config;
 mod control;
 mod enforced;
 mod export;
+mod gateway;
 mod lint;
 mod progress;
 mod report;
@@ -22,6 +23,7 @@ mod run;
 mod sync;
 mod table;
 mod vendors;
+mod verify;
 
 pub use args::Cli;
 
@@ -113,6 +115,8 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Sync(args) => sync::run(args, &config()?, out),
         Command::Lint(args) => lint::run(args, &config()?, out),
         Command::Export(args) => export::run(args, &config()?, out),
+        Command::Verify(args) => verify::run(args, named, out),
+        Command::Gateway(command) => gateway::run(command, named, out),
         Command::Blocklist(command) => blocklist::run(command, &config()?, out),
         Command::Config(command) => config::run(command, named, out),
     }

@@ -12,9 +12,11 @@ impl From<StartError> for Failure {
         match error {
             StartError::Lists(error) => error.into(),
             StartError::Gate(_) => Self::wrong(error),
-            StartError::Store(_) | StartError::Listen(_) | StartError::Control { .. } | StartError::System(_) => {
-                Self::failed(error)
-            }
+            StartError::Gateway(_)
+            | StartError::Store(_)
+            | StartError::Listen(_)
+            | StartError::Control { .. }
+            | StartError::System(_) => Self::failed(error),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::blocklist::{self, Blocklist};
 use super::file::{self, File};
+use super::gateway::{self, GatewayConfig};
 use super::load::line_of;
 use super::upstream::{self, Resolving, Upstreams};
 use super::{ConfigError, Source};
@@ -62,6 +63,8 @@ pub struct Config {
     pub own: Vec<Target>,
     /// The folder of ledger and control socket.
     pub store: PathBuf,
+    /// What the kernel enforces.
+    pub gateway: GatewayConfig,
     /// Days that the ledger keeps a row.
     pub keep_days: u32,
     /// Least severe level that is logged.
@@ -154,6 +157,7 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
         blocklists: blocklist::all(p, &file.blocklist, base),
         own: blocklist::targets(p, &file.policy.own, "own"),
         store: base.join(&file.store.path),
+        gateway: gateway::check(p, &file.gateway),
         keep_days: p.bound(&file.ledger.keep_days, "keep_days", 1, 36_500),
         log_level: one_of(p, &file.log.level, "level", &["error", "warn", "info", "debug", "trace"]),
         log_json: one_of(p, &file.log.format, "format", &["text", "json"]) == "json",

@@ -1,5 +1,7 @@
 //! The config file as it is written. Field names are keys, `Default` is what silence means.
 
+pub use super::gateway::Gateway;
+
 use crate::engine::resolver::AnswerLimits;
 use crate::engine::resolver::core::{Conduct, Mode};
 use crate::policy::gate::Limits;
@@ -32,6 +34,8 @@ pub struct File {
     pub block: Block,
     /// `[sinkhole]`
     pub sinkhole: Sinkhole,
+    /// `[gateway]`
+    pub gateway: Gateway,
     /// `[store]`
     pub store: Store,
     /// `[ledger]`
@@ -61,6 +65,7 @@ impl Default for File {
             policy: Policy::default(),
             block: Block::default(),
             sinkhole: Sinkhole::default(),
+            gateway: Gateway::default(),
             store: Store::default(),
             ledger: Ledger::default(),
             log: Log::default(),
@@ -439,6 +444,6 @@ fn block() -> Spanned<String> {
 }
 
 /// A value that no file wrote.
-fn spanned<T>(value: T) -> Spanned<T> {
+pub(super) fn spanned<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
 }

@@ -8,6 +8,7 @@
 //! | `clients` | who asks: limits, forwarders |
 //! | `local` | what is answered here: records, a hosts file, names of the own network |
 //! | `blocklist` | `[[blocklist]]`: files, and repositories |
+//! | `gateway` | `[gateway]`: what the kernel enforces |
 //! | `upstream` | `[upstream]` and `[[zone]]` |
 //! | `template` | the commented file that documents every key |
 //!
@@ -17,6 +18,7 @@ mod blocklist;
 mod check;
 mod clients;
 pub mod file;
+mod gateway;
 mod load;
 mod local;
 mod template;
@@ -25,6 +27,7 @@ mod upstream;
 pub use blocklist::{Blocklist, GitList, ListGate, Origin};
 pub use check::{Config, parse_moment};
 pub use file::{File, VERSION};
+pub use gateway::GatewayConfig;
 pub use load::{ConfigError, DEFAULT_PATH, Source, load, parse, running_store};
 pub use template::TEMPLATE;
 pub use upstream::{Resolving, Upstreams};

@@ -31,6 +31,10 @@ pub(super) enum Alarm {
     Upstream,
     /// The last reload was refused.
     Reload,
+    /// The kernel does not follow the policy.
+    Gateway,
+    /// Another program changed what the gateway put in the kernel.
+    Mended,
     /// The clock is earlier than what is known to have happened.
     Clock,
     /// What a remote has for the lists of a feed was refused, or could not be fetched.
@@ -142,12 +146,23 @@ impl Activator {
         state.alarms.values().cloned().chain(state.lists.left_out.iter().map(without)).collect()
     }
 
+    /// Tells the ledger of a stretch of time in which not everything was enforced or seen.
+    pub(super) fn record_gap(&self, gap: Gap) {
+        self.ledger.send_note(Note::Gap(gap));
+    }
+
+    /// Whether an alarm is up.
+    pub(super) fn has_alarm(&self, alarm: &Alarm) -> bool {
+        self.state().alarms.contains_key(alarm)
+    }
+
     /// Raises an alarm with a sentence, or takes it back.
     pub(super) fn set_alarm(&self, alarm: Alarm, sentence: Option<String>) {
-        if let Some(sentence) = &sentence {
+        let mut state = self.state();
+        // What is up already has been said.
+        if let Some(sentence) = sentence.as_ref().filter(|new| state.alarms.get(&alarm) != Some(new)) {
             tracing::warn!(alarm = ?alarm, "{sentence}");
         }
-        let mut state = self.state();
         match sentence {
             Some(sentence) => state.alarms.insert(alarm, sentence),
             None => state.alarms.remove(&alarm),
@@ -319,6 +334,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[dns] workers", old.workers != new.workers),
         ("[dns] cache_mib", old.cache_octets != new.cache_octets),
         ("[upstream] servers", old.upstreams != new.upstreams),
+        ("[gateway]", old.gateway.as_started() != new.gateway.as_started()),
         ("[upstream] and [[zone]]", old.resolving != new.resolving),
         ("[store] path", old.store != new.store),
         ("[ledger] keep_days", old.keep_days != new.keep_days),
@@ -337,6 +353,7 @@ fn keep_running(old: &Config, new: Config) -> Config {
         workers: old.workers,
         cache_octets: old.cache_octets,
         upstreams: old.upstreams.clone(),
+        gateway: new.gateway.clone().running_as(&old.gateway),
         resolving: old.resolving.clone(),
         store: old.store.clone(),
         keep_days: old.keep_days,

@@ -1,10 +1,11 @@
 //! What the control socket answers.
 
 use super::activate::Activator;
+use super::gateway::Gateway;
 use super::status::{self, About};
 use crate::app::sync::Wish;
 use crate::io::control::{Command, Handler, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,11 +30,22 @@ pub(super) fn handler(activator: Arc<Activator>, about: Arc<About>) -> Handler {
             let wish = if dry_run { Wish::DryRun } else { Wish::Check };
             wished(&about, list.as_deref(), &wish)
         }
+        Command::GatewayApply { login } => on_gateway(&about, |gateway| gateway.apply(login)),
+        Command::GatewayRemove => on_gateway(&about, Gateway::remove),
+        Command::GatewayStatus => on_gateway(&about, |gateway| Ok(gateway.status())),
         Command::Rollback { list, revision } => wished(&about, Some(&list), &Wish::Rollback(revision)),
         Command::Pin { list, revision } => wished(&about, Some(&list), &Wish::Pin(revision)),
         Command::Unpin { list } => wished(&about, Some(&list), &Wish::Unpin),
         Command::Import { list, bundle } => wished(&about, Some(&list), &Wish::Import(bundle)),
     })
+}
+
+/// A daemon without a gateway says so; whoever asks does it alone then.
+fn on_gateway(about: &About, order: impl FnOnce(&Gateway) -> Result<Value, String>) -> Response {
+    match &about.gateway {
+        Some(gateway) => order(gateway).map_or_else(Response::refused, Response::done),
+        None => Response::done(json!({ "enabled": false })),
+    }
 }
 
 fn wished(about: &About, list: Option<&str>, wish: &Wish) -> Response {

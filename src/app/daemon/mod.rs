@@ -6,6 +6,8 @@
 //! | `udp-…` | one a worker: queries, blocked answers, cache hits |
 //! | `data` | data runtime: TCP clients, misses, upstream exchanges |
 //! | `sync` | lists from git: remotes asked when they are due, one at a time |
+//! | `gateway` | keeps the kernel as the policy wants it |
+//! | `gateway-log` | packets that the kernel logs; renews the redirect of DNS |
 //! | `ledger` | the only writer of the database |
 //!
 //! | module | what |
@@ -13,6 +15,7 @@
 //! | `activate` | which policy is in force: start, reload, restage, pause |
 //! | `answer` | what the control socket answers |
 //! | `follow` | lists from git, on a thread of their own |
+//! | `gateway` | the kernel follows the policy, on threads of their own |
 //! | `servers` | who is asked, followed where the system says it |
 //! | `status` | how it goes, as JSON |
 //! | `summary` | the few lines at the start |
@@ -21,6 +24,7 @@
 mod activate;
 mod answer;
 mod follow;
+pub(super) mod gateway;
 mod servers;
 mod status;
 mod summary;
@@ -28,6 +32,7 @@ mod wire;
 
 use super::config::Config;
 use super::gate::judge_all;
+use super::gateway::GatewayError;
 use super::lists::{self, ListsError};
 use super::time::believed;
 use crate::engine::resolver::core::Counters;
@@ -38,6 +43,7 @@ use crate::io::sys::memory;
 use crate::io::sys::socket::ListenError;
 use activate::Activator;
 use follow::Follower;
+use gateway::Gateway;
 use servers::Watch;
 pub(super) use servers::{asked, upstreams};
 use std::io;
@@ -74,6 +80,9 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// The kernel cannot be told to enforce.
+    #[error("[gateway] enabled: {0}")]
+    Gateway(#[from] GatewayError),
     /// No thread, no runtime, no signal handler.
     #[error("the system gives no more threads or descriptors: {0}")]
     System(#[from] io::Error),
@@ -94,24 +103,40 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
     memory::give_back();
     let (mut watch, upstreams) = Watch::new(&config);
     let opened = wire::open(&config)?;
-    let addresses: Vec<SocketAddr> = opened.iter().map(|listeners| listeners.address).collect();
+    let addresses: Vec<SocketAddr> =
+        opened.iter().take(config.listen.len()).map(|listeners| listeners.address).collect();
 
     let (sender, receiver) = store::channel(store::QUEUE_BATCHES);
     let writer = Writer::spawn(store, receiver, sender.counters(), Box::new(|| clock::now().wall))?;
+    let gateway_config = config.clone();
     let activator = Arc::new(Activator::new(config, named, lists, sender.clone(), believed(last)));
+    let gateway = Gateway::open(&activator, &gateway_config)?;
     watch.say(&activator);
     let follower = Arc::new(Follower::new(Arc::clone(&activator), upstreams.clone()));
 
     let counters = Arc::new(Counters::default());
     let plane = wire::plane(&activator, Arc::clone(&counters), sender);
-    let running = wire::start(&activator, plane, opened, upstreams.clone())?;
+    let clients = gateway.as_ref().map(|gateway| gateway.clients()).unwrap_or_default();
+    let running = wire::start(&activator, Arc::clone(&plane), opened, upstreams.clone(), clients)?;
+    let enforcing = gateway.as_ref().map(|gateway| gateway.start(&plane)).transpose()?;
     let (listen, store) = (addresses, writer.counters());
-    let about = Arc::new(status::About { listen, upstreams, counters, store, started: now, follower });
+    let about = Arc::new(status::About {
+        listen,
+        upstreams,
+        counters,
+        store,
+        started: now,
+        follower,
+        gateway: gateway.clone(),
+    });
 
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = control.block_on(serve(&activator, &about, &mut watch, ready));
     // A sync that somebody asked for may wait for its remote: nobody waits for it.
     control.shutdown_background();
+    if let (Some(gateway), Some(threads)) = (gateway, enforcing) {
+        gateway.stop(threads);
+    }
     running.stop();
     writer.close()?;
     result

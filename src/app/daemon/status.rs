@@ -2,6 +2,7 @@
 
 use super::activate::Activator;
 use super::follow::Follower;
+use super::gateway::Gateway;
 use crate::base::model::{Stage, Wall};
 use crate::engine::resolver::core::Counters;
 use crate::io::store::StoreCounters;
@@ -25,6 +26,7 @@ pub(super) struct About {
     pub(super) store: Arc<StoreCounters>,
     pub(super) started: Wall,
     pub(super) follower: Arc<Follower>,
+    pub(super) gateway: Option<Arc<Gateway>>,
 }
 
 /// Everything that `status` shows.
@@ -46,6 +48,7 @@ pub(super) fn object(activator: &Activator, about: &About) -> Value {
         about.counters.snapshot().into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect();
     let mut warnings = warnings(activator, &policy);
     warnings.extend(about.follower.warnings());
+    warnings.extend(about.gateway.iter().flat_map(|gateway| gateway.warnings()));
     json!({
         "state": state,
         "version": env!("CARGO_PKG_VERSION"),
@@ -61,6 +64,7 @@ pub(super) fn object(activator: &Activator, about: &About) -> Value {
         "sync": about.follower.objects(),
         "fetching": about.follower.fetching(),
         "policy": policy_object(&policy),
+        "gateway": about.gateway.as_ref().map(|gateway| gateway.status()),
         "counters": counters,
         "ledger": {
             "path": activator.store_path().join("ledger.sqlite"),

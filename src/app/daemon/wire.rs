@@ -7,7 +7,7 @@ use crate::app::config::Config;
 use crate::engine::resolver::Cache;
 use crate::engine::resolver::Cookies;
 use crate::engine::resolver::core::{Bounds, CoreSettings, Counters};
-use crate::io::listen::{Acl, CONNECTIONS_MAX, Clients, Listening, serve_tcp, spawn_udp};
+use crate::io::listen::{Acl, CONNECTIONS_MAX, Clients, Listening, Networks, serve_tcp, spawn_udp};
 use crate::io::store::{Sender, StoreMessage};
 use crate::io::sys::limits::raise_open_files;
 use crate::io::sys::plane::{MISS_QUEUE_MAX, Plane};
@@ -31,8 +31,17 @@ const STOP_TIME: Duration = Duration::from_secs(4);
 
 /// Binds every address before anything is started, so that an address in use starts nothing.
 pub(super) fn open(config: &Config) -> Result<Vec<Listeners>, StartError> {
-    let listeners = config.listen.iter().map(|address| socket::listen(*address, config.workers));
-    Ok(listeners.collect::<Result<Vec<_>, _>>()?)
+    let mut opened =
+        config.listen.iter().map(|address| socket::listen(*address, config.workers)).collect::<Result<Vec<_>, _>>()?;
+    for address in config.gateway.listen() {
+        match socket::listen(address, config.workers) {
+            Ok(listeners) => opened.push(listeners),
+            // A machine without IPv6 redirects none.
+            Err(error) if address.is_ipv6() => tracing::debug!(%error, "no redirect over IPv6"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(opened)
 }
 
 /// What the threads of the data plane share.
@@ -61,6 +70,7 @@ pub(super) fn start(
     plane: Arc<Plane>,
     opened: Vec<Listeners>,
     servers: watch::Receiver<Vec<SocketAddr>>,
+    networks: Networks,
 ) -> Result<Running, StartError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("data").enable_all().build()?;
@@ -77,12 +87,17 @@ pub(super) fn start(
     });
     let streams_max = CONNECTIONS_MAX.min(open_files / 4 / opened.len().max(1));
     tasks.spawn_on(upstream::run(settings, Arc::clone(&plane), missed, servers, stop.clone()), runtime.handle());
-    let clients = Arc::new(activator.with_config(clients).telling(activator.forwarder_sink()));
+    let clients = activator.with_config(|config| clients(config, None));
+    let clients = Arc::new(clients.telling(activator.forwarder_sink()));
+    // Where redirected queries arrive, the clients of the gateway may ask besides those who may ask anyway.
+    let redirected = activator.with_config(|config| self::clients(config, Some(networks)));
+    let redirected = Arc::new(redirected.telling(activator.forwarder_sink()));
+    let own = activator.with_config(|config| config.listen.len());
     let mut running = Running { workers: Vec::new(), runtime, tasks, stop };
-    for listeners in opened {
+    for (at, listeners) in opened.into_iter().enumerate() {
         let listening = Listening {
             plane: Arc::clone(&plane),
-            clients: Arc::clone(&clients),
+            clients: Arc::clone(if at < own { &clients } else { &redirected }),
             misses: misses.clone(),
             stop: running.stop.clone(),
         };
@@ -103,8 +118,12 @@ pub(super) fn start(
 }
 
 /// Who may ask, how much, and for whom.
-fn clients(config: &Config) -> Clients {
+fn clients(config: &Config, besides: Option<Networks>) -> Clients {
     let acl = Acl::new(config.allow.iter().copied());
+    let acl = match besides {
+        Some(networks) => acl.and(networks),
+        None => acl,
+    };
     Clients::new(acl, config.limits, config.forwarders.iter().cloned(), rand::random())
 }
 

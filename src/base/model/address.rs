@@ -2,6 +2,19 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// The client that `interdict verify` tries paths as: link-local, so that no network has it.
+pub const TESTER_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 173, 2);
+/// The same for IPv6, of a unique-local network that is ours.
+pub const TESTER_V6: Ipv6Addr = Ipv6Addr::new(0xfd1d, 0x17e2, 0xd1c7, 0, 0, 0, 0, 2);
+/// Where it asks a resolver on this machine from.
+pub const TESTER_LOOPBACK: Ipv4Addr = Ipv4Addr::new(127, 173, 17, 2);
+
+/// Whether an address is that of our own tests, whose attempts make nobody an endpoint.
+#[must_use]
+pub fn is_tester(address: IpAddr) -> bool {
+    [IpAddr::V4(TESTER_V4), IpAddr::V4(TESTER_LOOPBACK), IpAddr::V6(TESTER_V6)].contains(&address.to_canonical())
+}
+
 /// The address that a packet in the end goes to: IPv4-mapped addresses (RFC 4291 §2.5.5.2) and those of the well-known NAT64
 /// prefix `64:ff9b::/96` (RFC 6052 §2.1) are IPv4 in another coat, and a ban on a range holds for both.
 #[must_use]

@@ -10,7 +10,7 @@ mod time;
 mod vocabulary;
 mod words;
 
-pub use address::{is_private, link_local, meant};
+pub use address::{TESTER_LOOPBACK, TESTER_V4, TESTER_V6, is_private, is_tester, link_local, meant};
 pub use evidence::Confidence;
 pub use mac::Mac;
 pub use purpose::{Family, Purpose, PurposeSelector};

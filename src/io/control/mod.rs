@@ -13,6 +13,7 @@ pub use client::{ControlError, ask};
 pub use server::{Handler, Server};
 
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,6 +39,15 @@ pub enum Command {
         /// Why; recorded.
         reason: String,
     },
+    /// Put the policy in force in the kernel.
+    GatewayApply {
+        /// Where whoever wants it is logged in from.
+        login: Option<IpAddr>,
+    },
+    /// Take everything out of the kernel.
+    GatewayRemove,
+    /// What is in the kernel.
+    GatewayStatus,
     /// Ask the remotes of lists from git now.
     Sync {
         /// One list's remote alone.
@@ -77,7 +87,12 @@ impl Command {
     /// How long an answer may take: a reload of millions of rules takes seconds, a remote that is slow minutes.
     const fn patience(&self) -> Duration {
         match self {
-            Self::Status | Self::Reload | Self::Pause { .. } => Duration::from_secs(120),
+            Self::Status
+            | Self::Reload
+            | Self::Pause { .. }
+            | Self::GatewayApply { .. }
+            | Self::GatewayRemove
+            | Self::GatewayStatus => Duration::from_secs(120),
             Self::Sync { .. } | Self::Rollback { .. } | Self::Pin { .. } | Self::Unpin { .. } | Self::Import { .. } => {
                 Duration::from_secs(900)
             }

@@ -15,7 +15,7 @@ mod limit;
 mod tcp;
 mod udp;
 
-pub use acl::{Acl, PREFIXES_MAX};
+pub use acl::{Acl, Networks, PREFIXES_MAX};
 pub use clients::{Clients, FORWARDERS_MAX, ForwarderSink};
 pub use forwarder::{Forwarder, Identity};
 pub use limit::LimitSettings;

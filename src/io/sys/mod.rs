@@ -11,6 +11,8 @@
 //! | [`plane`] | what every thread of the data plane shares |
 //! | [`reply`] | the way back to a client, from whichever thread has its answer |
 //! | [`child`] | programs run within limits, and ended with all their children |
+//! | [`netlink`] | sockets and messages of the kernel's packet filter |
+//! | [`signal`] | signals |
 //! | [`limits`] | how many descriptors the process may hold |
 //! | [`memory`] | free memory goes back to the system |
 
@@ -22,8 +24,10 @@ pub mod clock;
 pub mod limits;
 pub mod memory;
 pub mod mmsg;
+pub mod netlink;
 pub mod packet;
 pub mod plane;
 pub mod reply;
 pub mod ring;
+pub mod signal;
 pub mod socket;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::reply::ReplyPath;
-use crate::base::model::{Mono, Now, Outcome};
+use crate::base::model::{Mono, Now, Origin, Outcome, is_tester};
 use crate::engine::ledger::{Batch, FOLDER_SLOTS, Folder};
 use crate::engine::resolver::core::{Counters, Waiter};
 use crate::engine::resolver::{Cache, CacheKey, Cookies};
@@ -84,7 +84,8 @@ impl Recorder {
         if hit.outcome == Outcome::Blocked {
             self.blocked += 1;
         }
-        self.folder.record(now.wall, policy, client, hit);
+        let origin = if is_tester(client) { Origin::SelfTest } else { Origin::Client };
+        self.folder.record_from(origin, now.wall, policy, client, hit);
     }
 
     /// Hands over what was folded, if it is time or the table is nearly full.

@@ -1,0 +1,129 @@
+//! `[gateway]`: what the kernel enforces.
+
+use super::check::{Problems, network};
+use super::file::spanned;
+use crate::engine::gateway::{Clients, GatewaySettings, Handling, Redirect, Watching};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use toml::Spanned;
+
+/// The table as it is written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// Whether the daemon enforces.
+    pub enabled: bool,
+    /// Whose traffic; none is private addresses that came from inside.
+    pub clients: Vec<Spanned<String>>,
+    /// Whether this machine's own traffic too.
+    pub local: bool,
+    /// `"reject"` or `"drop"`.
+    pub action: Spanned<String>,
+    /// Vendors and lists for which it is the other one.
+    pub other_action: Vec<String>,
+    /// Whether observed ranges are recorded.
+    pub observe: bool,
+    /// Whether others are kept from changing the table of listed addresses.
+    pub protect: bool,
+    /// The NFLOG group.
+    pub log_group: Spanned<u16>,
+    /// Whether other resolvers' clients are answered by us.
+    pub redirect_dns: bool,
+    /// The port that they are led to.
+    pub redirect_port: Spanned<u16>,
+    /// Resolvers that may be asked.
+    pub internal_networks: Vec<Spanned<String>>,
+    /// Clients that are DNS servers themselves.
+    pub dns_servers: Vec<Spanned<String>>,
+    /// `"observe"`, `"refuse"` or `"off"`.
+    pub dot: Spanned<String>,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        let internal = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"];
+        Self {
+            enabled: false,
+            clients: Vec::new(),
+            local: false,
+            action: spanned("reject".to_owned()),
+            other_action: Vec::new(),
+            observe: true,
+            protect: true,
+            log_group: spanned(4_953),
+            redirect_dns: true,
+            redirect_port: spanned(5_301),
+            internal_networks: internal.map(|net| spanned(net.to_owned())).to_vec(),
+            dns_servers: Vec::new(),
+            dot: spanned("observe".to_owned()),
+        }
+    }
+}
+
+/// The table as it is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayConfig {
+    /// Whether the daemon enforces.
+    pub enabled: bool,
+    /// Whether others are kept from changing the table of listed addresses.
+    pub protect: bool,
+    /// How.
+    pub settings: GatewaySettings,
+}
+
+impl GatewayConfig {
+    /// The parts that are settled when the daemon starts: whether, who may change the table, the group, the port of the redirect.
+    #[must_use]
+    pub fn as_started(&self) -> (bool, bool, u16, Option<u16>) {
+        let port = self.settings.redirect.as_ref().map(|redirect| redirect.port);
+        (self.enabled, self.protect, self.settings.log_group, port)
+    }
+
+    /// These settings, with the parts that are settled at the start as they were.
+    #[must_use]
+    pub fn running_as(mut self, started: &Self) -> Self {
+        (self.enabled, self.protect) = (started.enabled, started.protect);
+        self.settings.log_group = started.settings.log_group;
+        let port = started.settings.redirect.as_ref().map(|redirect| redirect.port);
+        self.settings.redirect = self.settings.redirect.zip(port).map(|(redirect, port)| Redirect { port, ..redirect });
+        self
+    }
+
+    /// Where redirected clients are answered by the daemon: everywhere, since the kernel leads them to the address that they came in at.
+    #[must_use]
+    pub fn listen(&self) -> Vec<SocketAddr> {
+        let port = self.settings.redirect.as_ref().filter(|_| self.enabled).map(|redirect| redirect.port);
+        port.into_iter()
+            .flat_map(|port| [(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()])
+            .collect()
+    }
+}
+
+/// Checks the table.
+pub(super) fn check(p: &mut Problems<'_>, file: &Gateway) -> GatewayConfig {
+    let clients = networks(p, &file.clients, "clients");
+    let redirect = Redirect {
+        port: p.bound(&file.redirect_port, "redirect_port", 1, u16::MAX),
+        internal: networks(p, &file.internal_networks, "internal_networks"),
+        servers: networks(p, &file.dns_servers, "dns_servers"),
+    };
+    GatewayConfig {
+        enabled: file.enabled,
+        protect: file.protect,
+        settings: GatewaySettings {
+            clients: if clients.is_empty() { Clients::Private } else { Clients::Networks(clients) },
+            local: file.local,
+            handling: p.parse(&file.action, "action", "write \"reject\" or \"drop\"").unwrap_or(Handling::Reject),
+            otherwise: file.other_action.iter().cloned().collect(),
+            observe: file.observe,
+            log_group: p.bound(&file.log_group, "log_group", 1, u16::MAX),
+            redirect: file.redirect_dns.then_some(redirect),
+            dot: p.parse(&file.dot, "dot", "write \"observe\", \"refuse\" or \"off\"").unwrap_or(Watching::Observe),
+        },
+    }
+}
+
+fn networks(p: &mut Problems<'_>, all: &[Spanned<String>], key: &str) -> Vec<IpNet> {
+    all.iter().filter_map(|text| network(p, text, key)).collect()
+}

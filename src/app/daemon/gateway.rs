@@ -1,0 +1,400 @@
+//! The gateway while the daemon runs: the kernel follows the policy, what others change is mended, what it logs goes to the ledger.
+
+use super::activate::{Activator, Alarm};
+use crate::app::config::{Config, GatewayConfig};
+use crate::app::gateway::{GatewayError, Prepared, facts, login, prepare, wants};
+use crate::base::model::Wall;
+use crate::engine::gateway::{ANSWERING, Marked, Packet, UNLOGGED, hit};
+use crate::io::gateway::{Counted, Enforcer, Found, Held, Log, Logged, Renewer, System, Watch};
+use crate::io::listen::Networks;
+use crate::io::store::{Gap, GapReason};
+use crate::io::sys::clock;
+use crate::io::sys::plane::{Plane, Recorder};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long the threads wait for the kernel before they look up.
+const TICK: Duration = Duration::from_millis(100);
+/// How often interfaces and routes are looked at, and the redirect is renewed.
+const LOOK: Duration = Duration::from_secs(1);
+/// The least time between two looks at the tables, however much others change.
+const MEND_EVERY: Duration = Duration::from_millis(200);
+/// How often the elements of tables that others may change are counted.
+const THOROUGH_EVERY: Duration = Duration::from_secs(10);
+/// A loop that takes longer than this was not running: longer than any plan, look-up of names apart.
+const STANDSTILL: Duration = Duration::from_secs(4);
+/// How long after a refusal it is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+/// How long an alarm about what others changed stays up.
+const MENDED_SHOWN: Duration = Duration::from_secs(3_600);
+/// Clients × resolvers that are told in `gateway status`.
+const BYPASSES_MAX: usize = 4_096;
+
+/// The gateway's part of the daemon.
+pub(super) struct Gateway {
+    activator: Arc<Activator>,
+    state: Mutex<State>,
+    /// Whether the tables in force redirect DNS; apart from the state, which is held for seconds while a large set goes to the kernel.
+    redirects: AtomicBool,
+    /// Whose queries are answered where redirected ones arrive.
+    clients: Networks,
+    log: LogCounters,
+    stop: AtomicBool,
+}
+
+struct State {
+    enforcer: Enforcer,
+    config: GatewayConfig,
+    system: System,
+    /// The epoch of the policy that was planned for; `None` before the first, and when it has to be planned anew.
+    planned: Option<u64>,
+    prepared: Option<Prepared>,
+    /// When the kernel is asked again after it refused something.
+    retry: Option<Instant>,
+    /// Whether an operator took it out of force.
+    removed: bool,
+    refused: Option<String>,
+    /// How often others changed our tables, when last, and what.
+    mended: (u64, Option<Instant>, String),
+}
+
+#[derive(Default)]
+struct LogCounters {
+    lost: AtomicU64,
+    foreign: AtomicU64,
+    unlisted: AtomicU64,
+    renewals_failed: AtomicU64,
+    bypasses_dropped: AtomicU64,
+    /// Who asked which resolver that no list mentions, how often, when last.
+    bypasses: Mutex<BTreeMap<(IpAddr, IpAddr), (u64, Wall)>>,
+}
+
+/// The threads, to be waited for at the end.
+pub(super) struct Threads(Vec<JoinHandle<()>>);
+
+impl Gateway {
+    /// Opens the ways to the kernel, if the config wants it; nothing is in force yet.
+    pub(super) fn open(activator: &Arc<Activator>, config: &Config) -> Result<Option<Arc<Self>>, GatewayError> {
+        if !config.gateway.enabled {
+            return Ok(None);
+        }
+        let state = State {
+            enforcer: Enforcer::open(config.gateway.protect)?,
+            config: config.gateway.clone(),
+            system: System::look(),
+            planned: None,
+            prepared: None,
+            retry: None,
+            removed: false,
+            refused: None,
+            mended: (0, None, String::new()),
+        };
+        Ok(Some(Arc::new(Self {
+            activator: Arc::clone(activator),
+            state: Mutex::new(state),
+            redirects: AtomicBool::new(false),
+            clients: Networks::default(),
+            log: LogCounters::default(),
+            stop: AtomicBool::new(false),
+        })))
+    }
+
+    /// The networks of the clients, as they are at any time.
+    pub(super) fn clients(&self) -> Networks {
+        Arc::clone(&self.clients)
+    }
+
+    /// Puts the policy in force and starts the threads that keep it so.
+    pub(super) fn start(self: &Arc<Self>, plane: &Arc<Plane>) -> Result<Threads, GatewayError> {
+        let (group, watch) =
+            (self.state().config.settings.log_group, Watch::open(TICK).map_err(crate::io::gateway::LogError::Other)?);
+        let (log, renewer) = (Log::open(group, TICK)?, Renewer::open()?);
+        self.follow();
+        let (keeper, reader, plane) = (Arc::clone(self), Arc::clone(self), Arc::clone(plane));
+        let spawn =
+            |name: &str, body: Box<dyn FnOnce() + Send>| thread::Builder::new().name(name.to_owned()).spawn(body);
+        let other = |error: io::Error| GatewayError::Log(error.into());
+        Ok(Threads(vec![
+            spawn("gateway", Box::new(move || keeper.keep(watch))).map_err(other)?,
+            spawn("gateway-log", Box::new(move || reader.read(log, renewer, plane))).map_err(other)?,
+        ]))
+    }
+
+    /// Keeps the kernel as the policy wants it, until the daemon stops.
+    fn keep(&self, mut watch: Watch) {
+        let (mut looked, mut mended, mut thorough) = (Instant::now(), Instant::now(), Instant::now());
+        let (mut is_changed, mut awake) = (false, (Instant::now(), clock::now().wall));
+        while !self.stop.load(Ordering::Relaxed) {
+            is_changed |= watch.changed();
+            awake = self.mind_standstill(awake);
+            if is_changed && mended.elapsed() >= MEND_EVERY || thorough.elapsed() >= THOROUGH_EVERY {
+                let is_thorough = thorough.elapsed() >= THOROUGH_EVERY;
+                self.mend(is_thorough);
+                (mended, is_changed) = (Instant::now(), false);
+                if is_thorough {
+                    thorough = Instant::now();
+                }
+            }
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.look();
+            }
+            self.follow();
+        }
+    }
+
+    /// Records a stretch in which this process stood still: the kernel went on, but DNS was not answered and nothing was recorded.
+    fn mind_standstill(&self, (at, wall): (Instant, Wall)) -> (Instant, Wall) {
+        let now = (Instant::now(), clock::now().wall);
+        if now.0.duration_since(at) > STANDSTILL {
+            let note = "the process stood still; listed addresses stayed shut".to_owned();
+            self.activator.record_gap(Gap { why: GapReason::Lost, started: wall, ended: now.1, attempts: 0, note });
+        }
+        now
+    }
+
+    /// Notices what changed of interfaces and routes.
+    fn look(&self) {
+        let system = System::look();
+        let mut state = self.state();
+        if state.system != system {
+            tracing::info!("interfaces or routes have changed");
+            state.system = system;
+            state.planned = None;
+        }
+    }
+
+    /// Plans and enforces anew if the policy or the machine changed. What would cut the box off leaves all as it was.
+    fn follow(&self) {
+        let policy = self.activator.policy();
+        let (system, is_due) = {
+            let state = self.state();
+            let is_new = state.planned != Some(policy.epoch()) || state.retry.is_some_and(|at| at <= Instant::now());
+            (state.system.clone(), !state.removed && is_new)
+        };
+        if is_due {
+            // Said in `status`, and in the alarm.
+            let _ = self.enforce(&system, login());
+        }
+    }
+
+    fn enforce(&self, system: &System, login: Option<IpAddr>) -> Result<(), GatewayError> {
+        let policy = self.activator.policy();
+        let config = self.activator.with_config(Config::clone);
+        // Names are looked up and ranges computed without the lock: others ask for the status meanwhile.
+        let prepared = prepare(&policy, &config.gateway, system, &facts(&config, system, login));
+        self.clients.store(Arc::new(config.gateway.settings.client_networks(&system.interfaces)));
+        let mut state = self.state();
+        state.config = config.gateway;
+        state.planned = Some(policy.epoch());
+        state.retry = None;
+        let done = prepared.and_then(|prepared| {
+            if !prepared.cuts.is_empty() {
+                return Err(GatewayError::Cuts(prepared.cuts));
+            }
+            state.enforcer.enforce(prepared.wanted.clone())?;
+            Ok(prepared)
+        });
+        let done = match done {
+            Ok(prepared) => {
+                tracing::info!(epoch = policy.epoch(), blocked = prepared.blocked, "the kernel enforces");
+                (state.prepared, state.removed, state.refused) = (Some(prepared), false, None);
+                Ok(())
+            }
+            Err(error) => {
+                state.refused = Some(error.to_string());
+                // What would be cut off may not be tomorrow: an upstream or a route that changed brings it here again by itself.
+                state.retry = Some(Instant::now() + RETRY);
+                Err(error)
+            }
+        };
+        let redirects = state.enforcer.in_force().is_some_and(|wanted| wanted.main.sets.contains_key(ANSWERING));
+        self.redirects.store(redirects, Ordering::Relaxed);
+        let refused = state.refused.clone();
+        drop(state);
+        let alarm =
+            refused.map(|why| format!("the gateway does not follow the policy, the kernel stays as it was: {why}"));
+        self.activator.set_alarm(Alarm::Gateway, alarm);
+        done
+    }
+
+    fn mend(&self, thorough: bool) {
+        let mut state = self.state();
+        let sentence = match state.enforcer.mend(thorough) {
+            Ok(mended) if mended.is_empty() => {
+                let is_over = state.mended.1.is_some_and(|last| last.elapsed() > MENDED_SHOWN);
+                if !is_over {
+                    return;
+                }
+                state.mended.1 = None;
+                None
+            }
+            Ok(mended) => {
+                let what = mended.into_iter().collect::<Vec<_>>().join(", ");
+                state.mended = (state.mended.0 + 1, Some(Instant::now()), what.clone());
+                Some(format!("another program changed what the gateway put in the kernel, which was mended: {what}"))
+            }
+            Err(error) => Some(format!("what another program changed in the kernel could not be mended: {error}")),
+        };
+        let is_new = state.mended.0 <= 1 || sentence.is_none();
+        drop(state);
+        // A storm is one alarm.
+        if is_new || !self.activator.has_alarm(&Alarm::Mended) {
+            self.activator.set_alarm(Alarm::Mended, sentence);
+        }
+    }
+
+    /// Reads what the kernel logs, and renews the redirect, until the daemon stops.
+    fn read(&self, mut log: Log, mut renewer: Renewer, plane: Arc<Plane>) {
+        let mut recorder = Recorder::new(plane);
+        let mut renewed: Option<Instant> = None;
+        while !self.stop.load(Ordering::Relaxed) {
+            if renewed.is_none_or(|at| at.elapsed() >= LOOK) && self.redirects.load(Ordering::Relaxed) {
+                renewed = Some(Instant::now());
+                if let Err(error) = renewer.renew() {
+                    self.log.renewals_failed.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(%error, "the redirect of DNS is not renewed");
+                }
+            }
+            let (now, policy) = (clock::now(), self.activator.policy());
+            let read = log.read(|Logged { marked, packet }| match hit(&policy, &packet, marked) {
+                Some(hit) => recorder.record(now, &policy, packet.source, &hit),
+                None => self.unlisted(marked, &packet, now.wall),
+            });
+            if let Err(error) = read {
+                tracing::warn!(%error, "reading what the kernel logs");
+                thread::sleep(TICK);
+            }
+            let (lost, foreign) = log.missed();
+            self.log.lost.store(lost, Ordering::Relaxed);
+            self.log.foreign.store(foreign, Ordering::Relaxed);
+            recorder.flush_if_due(now.mono);
+        }
+    }
+
+    /// A packet that no rule is about: a resolver that is on no list, or one that has just left it.
+    fn unlisted(&self, marked: Marked, packet: &Packet, now: Wall) {
+        self.log.unlisted.fetch_add(1, Ordering::Relaxed);
+        if marked != Marked::Dns {
+            return;
+        }
+        let mut bypasses = self.log.bypasses.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (packet.source, packet.destination);
+        if bypasses.len() >= BYPASSES_MAX && !bypasses.contains_key(&key) {
+            self.log.bypasses_dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let (count, last) = bypasses.entry(key).or_insert((0, now));
+        (*count, *last) = (*count + 1, now);
+    }
+
+    /// Puts the policy in force, also after [`Self::remove`].
+    pub(super) fn apply(&self, login: Option<IpAddr>) -> Result<Value, String> {
+        let system = System::look();
+        self.state().system.clone_from(&system);
+        self.enforce(&system, login).map_err(|error| error.to_string())?;
+        Ok(self.status())
+    }
+
+    /// Takes everything out of the kernel until the next [`Self::apply`] or start.
+    pub(super) fn remove(&self) -> Result<Value, String> {
+        let mut state = self.state();
+        state.removed = true;
+        self.redirects.store(false, Ordering::Relaxed);
+        state.prepared = None;
+        let gone = state.enforcer.remove().map_err(|error| error.to_string())?;
+        drop(state);
+        self.activator.set_alarm(
+            Alarm::Gateway,
+            Some("the gateway was taken out of force by `interdict gateway remove`; `interdict gateway apply` puts it back".to_owned()),
+        );
+        Ok(json!({ "removed": gone }))
+    }
+
+    /// What may be missing in the ledger: who sent packets that only the counters have.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let counters = self.state().enforcer.found().unwrap_or_default().counters;
+        let unlogged = counters.get(UNLOGGED).map_or(0, |counted| counted.packets);
+        let lost = self.log.lost.load(Ordering::Relaxed);
+        let why = [
+            (unlogged, "had no room among those that are recorded"),
+            (lost, "were lost on the way from the kernel to us"),
+        ];
+        let missing = why.into_iter().filter(|(packets, _)| *packets > 0);
+        missing
+            .map(|(packets, why)| format!("gateway: {packets} packets {why}: endpoints may be missing in the report"))
+            .collect()
+    }
+
+    /// How it goes.
+    pub(super) fn status(&self) -> Value {
+        let mut state = self.state();
+        let found = state.enforcer.found().unwrap_or_default();
+        let mut object = object(&found);
+        object.insert("enabled".to_owned(), true.into());
+        object.insert("removed".to_owned(), state.removed.into());
+        object.insert("epoch".to_owned(), state.planned.into());
+        object.insert("refused".to_owned(), state.refused.clone().into());
+        let ranges =
+            state.prepared.as_ref().map(|prepared| json!({"block": prepared.blocked, "observe": prepared.observed}));
+        object.insert("ranges".to_owned(), ranges.unwrap_or_default());
+        object.insert("wants".to_owned(), wants(&state.system.interfaces).into());
+        object.insert("mended".to_owned(), json!({"times": state.mended.0, "last": state.mended.2}));
+        drop(state);
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.log;
+        let bypasses = counters.bypasses.lock().unwrap_or_else(PoisonError::into_inner);
+        let bypasses: Vec<Value> = bypasses
+            .iter()
+            .map(|((client, resolver), (count, last))| {
+                json!({"endpoint": client, "resolver": resolver, "count": count, "last": last.to_string()})
+            })
+            .collect();
+        object.insert("bypass".to_owned(), bypasses.into());
+        let log = json!({
+            "lost": count(&counters.lost),
+            "foreign": count(&counters.foreign),
+            "unlisted": count(&counters.unlisted),
+            "renewals_failed": count(&counters.renewals_failed),
+            "bypass_dropped": count(&counters.bypasses_dropped),
+        });
+        object.insert("log".to_owned(), log);
+        object.into()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Whoever panicked with the lock left a state that was whole before its last assignment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the threads. What is in the kernel stays: the next start takes it over.
+    pub(super) fn stop(&self, threads: Threads) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in threads.0 {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the kernel has, for people and programs.
+pub(in crate::app) fn object(found: &Found) -> Map<String, Value> {
+    let held = |held: Option<Held>| match held {
+        None => "absent",
+        Some(Held::Owned) => "owned",
+        Some(Held::Plain) => "plain",
+    };
+    let counted = |counted: &Counted| json!({"packets": counted.packets, "octets": counted.octets});
+    let counters: Map<String, Value> =
+        found.counters.iter().map(|(name, count)| (name.clone(), counted(count))).collect();
+    let mut object = Map::new();
+    object.insert("hold".to_owned(), held(found.hold).into());
+    object.insert("main".to_owned(), held(found.main).into());
+    object.insert("counters".to_owned(), counters.into());
+    object
+}

@@ -1,0 +1,40 @@
+//! What the kernel of a gateway should enforce, computed from the policy: nothing here touches the kernel.
+//!
+//! ```text
+//! Policy, date ─ listed ─▶ Listed (disjoint ranges, each of one kind) ─┐
+//!                          Settings ─ plan ────────────────────────────┴▶ two Tables ─ text ─▶ what `plan` prints and `nft` loads
+//!                                                 old and new Table ─ diff ─▶ changes ─▶ io::gateway
+//! Policy, Facts ─ guard ─▶ what would be cut off            logged packet ─ seen ─▶ Hit
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | `listed` | from the policy to address ranges by vendor, purpose and decision |
+//! | `table` | what an nftables table has, as far as it is needed here |
+//! | `plan` | the two tables that are wanted |
+//! | `text` | a table in the words of `nft` |
+//! | `diff` | from one table to another without a gap |
+//! | `guard` | what enforcement must not cut off |
+//! | `along` | what an address set takes along |
+//! | `seen` | a packet that the kernel logged, as an attempt |
+
+mod along;
+mod diff;
+mod guard;
+mod listed;
+mod plan;
+mod seen;
+mod settings;
+mod table;
+mod text;
+
+pub use along::{Along, along};
+pub use diff::{Change, diff};
+pub use guard::{Cut, Dependency, Facts, cuts};
+pub use listed::{Kind, Listed, TooManyRanges};
+pub use plan::{ANSWERING, HOLD, Interfaces, LISTED_V4, LISTED_V6, LOGGED_SHARE, MAIN, UNLOGGED, Wanted, plan};
+pub use seen::{Marked, Packet, hit};
+pub use settings::{Clients, GatewaySettings, Handling, Redirect, Watching};
+pub use table::{
+    Chain, Element, Elements, Family, Hook, Key, Part, Priority, Protocol, Range, Rule, Set, SetKind, Table, Then,
+};

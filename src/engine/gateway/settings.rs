@@ -1,0 +1,79 @@
+//! How the gateway enforces, as the operator wants it.
+
+use crate::base::model::vocabulary;
+use ipnet::IpNet;
+use std::collections::BTreeSet;
+
+vocabulary! {
+    /// How a packet to a blocked address is stopped.
+    pub enum Handling {
+        /// With a TCP reset or an ICMP error, so that the endpoint knows at once.
+        Reject => "reject",
+        /// Without a word.
+        Drop => "drop",
+    }
+}
+
+vocabulary! {
+    /// What is done about encrypted DNS on its own port, which no list of addresses can keep up with.
+    pub enum Watching {
+        /// Nothing.
+        Off => "off",
+        /// It passes and is recorded.
+        Observe => "observe",
+        /// It is refused and recorded.
+        Refuse => "refuse",
+    }
+}
+
+/// Whose traffic is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Clients {
+    /// Private source addresses in forwarded traffic that did not come in over the interface of the default route.
+    Private,
+    /// These networks, wherever they come in.
+    Networks(Vec<IpNet>),
+}
+
+/// The redirect of DNS to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// The port of ours that it leads to.
+    pub port: u16,
+    /// Resolvers that clients may go on asking.
+    pub internal: Vec<IpNet>,
+    /// Clients that are resolvers themselves, and may ask whomever they want.
+    pub servers: Vec<IpNet>,
+}
+
+/// Everything about the gateway but the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// Whose traffic.
+    pub clients: Clients,
+    /// Whether this machine's own traffic too.
+    pub local: bool,
+    /// How blocked packets are stopped.
+    pub handling: Handling,
+    /// Vendors and lists that it is the other way for.
+    pub otherwise: BTreeSet<String>,
+    /// Whether observed ranges are in the kernel too.
+    pub observe: bool,
+    /// The group that the kernel logs to.
+    pub log_group: u16,
+    /// The redirect of DNS, if it is wanted.
+    pub redirect: Option<Redirect>,
+    /// Encrypted DNS on port 853.
+    pub dot: Watching,
+}
+
+impl GatewaySettings {
+    /// How packets to a vendor's or list's addresses are stopped.
+    #[must_use]
+    pub fn handling_of(&self, vendor: &str) -> Handling {
+        match (self.handling, self.otherwise.contains(vendor)) {
+            (Handling::Reject, false) | (Handling::Drop, true) => Handling::Reject,
+            (Handling::Drop, false) | (Handling::Reject, true) => Handling::Drop,
+        }
+    }
+}

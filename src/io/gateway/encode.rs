@@ -1,0 +1,373 @@
+//! Parts of rules, sets and elements as the kernel's attributes. Numbers are those of `linux/netfilter/nf_tables.h`.
+
+use crate::engine::gateway::{
+    Element, Elements, Family, Hook, Key, LOGGED_SHARE, Part, Protocol, Range, Set, SetKind, Then,
+};
+use crate::io::sys::netlink::Writer;
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// Octets of elements in one message: the length of an attribute has 16 bits.
+pub(super) const ELEMENTS_OCTETS_MAX: usize = 48 << 10;
+/// Octets of one element with its end and the longest name of a chain, at most.
+pub(super) const ELEMENT_OCTETS_MAX: usize = 512;
+
+const REGISTER_VERDICT: u32 = 0;
+const REGISTER: u32 = 1;
+const DATA_VERDICT: u32 = 0xffff_ff00;
+const CODE_DROP: i32 = 0;
+const CODE_JUMP: i32 = -3;
+const CODE_GOTO: i32 = -4;
+const CODE_RETURN: i32 = -5;
+const META_IIFNAME: u32 = 6;
+const META_NFPROTO: u32 = 15;
+const META_L4PROTO: u32 = 16;
+const BASE_NETWORK: u32 = 1;
+const BASE_TRANSPORT: u32 = 2;
+const OBJECT_COUNTER: u32 = 1;
+const INTERFACE_OCTETS: usize = 16;
+
+/// The list element that expressions and elements are wrapped in.
+const LIST_ELEMENT: u16 = 1;
+
+//----------- Rules ----------------------------------------------------------
+
+/// Writes the expressions of a rule.
+pub(super) fn rule(writer: &mut Writer, parts: &[Part]) {
+    let mut rule = Expressions { writer, family: None };
+    for part in parts {
+        rule.part(part);
+    }
+}
+
+struct Expressions<'w> {
+    writer: &'w mut Writer,
+    /// The family that is asked for already.
+    family: Option<Family>,
+}
+
+impl Expressions<'_> {
+    fn part(&mut self, part: &Part) {
+        match part {
+            Part::CameOver(set) => {
+                self.meta(META_IIFNAME);
+                self.lookup(set, false, None);
+            }
+            Part::From(family, set) => self.address_in(*family, Side::Source, set, false),
+            Part::NotFrom(family, set) => self.address_in(*family, Side::Source, set, true),
+            Part::To(family, set) => self.address_in(*family, Side::Destination, set, false),
+            Part::FromNet(net) => self.address_within(Side::Source, *net),
+            Part::ToNet(net) => self.address_within(Side::Destination, *net),
+            Part::Established => self.established(),
+            Part::Is(protocol) => {
+                self.meta(META_L4PROTO);
+                self.equals(&[match protocol {
+                    Protocol::Tcp => 6,
+                    Protocol::Udp => 17,
+                }]);
+            }
+            Part::ToPortOf(set) => {
+                self.payload(BASE_TRANSPORT, 2, 2);
+                self.lookup(set, false, None);
+            }
+            Part::ToPort(port) => {
+                self.payload(BASE_TRANSPORT, 2, 2);
+                self.equals(&port.to_be_bytes());
+            }
+            Part::Count(counter) => self.expression("objref", |data| {
+                data.number(1, OBJECT_COUNTER);
+                data.text(2, counter);
+            }),
+            Part::Share(family, set) => self.share(*family, set),
+            Part::Log(word, group) => self.expression("log", |data| {
+                data.attribute(1, &group.to_be_bytes());
+                data.text(2, word);
+            }),
+            Part::Then(then) => self.then(then),
+        }
+    }
+
+    fn then(&mut self, then: &Then) {
+        match then {
+            Then::ChainOf(family, map) => {
+                self.address(*family, Side::Destination);
+                self.lookup(map, false, Some(REGISTER_VERDICT));
+            }
+            Then::Jump(chain) => self.verdict(CODE_JUMP, Some(chain)),
+            Then::Return => self.verdict(CODE_RETURN, None),
+            Then::Drop => self.verdict(CODE_DROP, None),
+            Then::Reset => self.expression("reject", |data| data.number(1, 1)),
+            Then::Prohibited => self.expression("reject", |data| {
+                data.number(1, 2);
+                data.attribute(2, &[3]);
+            }),
+            Then::Redirect(port) => {
+                self.expression("immediate", |data| {
+                    data.number(1, REGISTER);
+                    data.nested(2, |value| value.attribute(1, &port.to_be_bytes()));
+                });
+                self.expression("redir", |data| {
+                    data.number(1, REGISTER);
+                    data.number(3, 2);
+                });
+            }
+        }
+    }
+
+    fn expression(&mut self, name: &str, data: impl FnOnce(&mut Writer)) {
+        self.writer.nested(LIST_ELEMENT, |element| expression(element, name, data));
+    }
+
+    fn meta(&mut self, key: u32) {
+        self.expression("meta", |data| {
+            data.number(1, REGISTER);
+            data.number(2, key);
+        });
+    }
+
+    fn payload(&mut self, base: u32, offset: u32, length: u32) {
+        self.expression("payload", |data| {
+            data.number(1, REGISTER);
+            data.number(2, base);
+            data.number(3, offset);
+            data.number(4, length);
+        });
+    }
+
+    fn equals(&mut self, value: &[u8]) {
+        self.expression("cmp", |data| {
+            data.number(1, REGISTER);
+            data.number(2, 0);
+            data.nested(3, |inner| inner.attribute(1, value));
+        });
+    }
+
+    fn lookup(&mut self, set: &str, not: bool, into: Option<u32>) {
+        self.expression("lookup", |data| {
+            data.text(1, set);
+            data.number(2, REGISTER);
+            if let Some(register) = into {
+                data.number(3, register);
+            }
+            if not {
+                data.number(5, 1);
+            }
+        });
+    }
+
+    fn verdict(&mut self, code: i32, chain: Option<&str>) {
+        self.expression("immediate", |data| {
+            data.number(1, REGISTER_VERDICT);
+            data.nested(2, |inner| verdict(inner, code, chain));
+        });
+    }
+
+    /// Loads an address, after asking for its family where that is not known yet.
+    fn address(&mut self, family: Family, side: Side) {
+        if self.family != Some(family) {
+            self.family = Some(family);
+            self.meta(META_NFPROTO);
+            self.equals(&[match family {
+                Family::V4 => 2,
+                Family::V6 => 10,
+            }]);
+        }
+        let (offset, length) = match (family, side) {
+            (Family::V4, Side::Source) => (12, 4),
+            (Family::V4, Side::Destination) => (16, 4),
+            (Family::V6, Side::Source) => (8, 16),
+            (Family::V6, Side::Destination) => (24, 16),
+        };
+        self.payload(BASE_NETWORK, offset, length);
+    }
+
+    fn address_in(&mut self, family: Family, side: Side, set: &str, not: bool) {
+        self.address(family, side);
+        self.lookup(set, not, None);
+    }
+
+    fn address_within(&mut self, side: Side, net: IpNet) {
+        self.address(Family::of(net.addr()), side);
+        let (mask, network) = (octets(net.netmask()), octets(net.network()));
+        if net.prefix_len() < net.max_prefix_len() {
+            self.masked(&mask);
+        }
+        self.equals(&network);
+    }
+
+    fn established(&mut self) {
+        /// `established` and `related`, in the order of the processor as the kernel has them.
+        const STATES: u32 = 0x6;
+        self.expression("ct", |data| {
+            data.number(2, 0);
+            data.number(1, REGISTER);
+        });
+        self.masked(&STATES.to_ne_bytes());
+        self.expression("cmp", |data| {
+            data.number(1, REGISTER);
+            data.number(2, 1);
+            data.nested(3, |inner| inner.attribute(1, &[0; 4]));
+        });
+    }
+
+    fn masked(&mut self, mask: &[u8]) {
+        self.expression("bitwise", |data| {
+            data.number(1, REGISTER);
+            data.number(2, REGISTER);
+            data.number(3, u32::try_from(mask.len()).unwrap_or_default());
+            data.nested(4, |inner| inner.attribute(1, mask));
+            data.nested(5, |inner| inner.attribute(1, &vec![0; mask.len()]));
+        });
+    }
+
+    fn share(&mut self, family: Family, set: &str) {
+        let (rate, burst) = LOGGED_SHARE;
+        self.address(family, Side::Source);
+        self.expression("dynset", |data| {
+            data.text(1, set);
+            data.number(3, 1);
+            data.number(4, REGISTER);
+            data.nested(7, |inner| {
+                expression(inner, "limit", |limit| {
+                    limit.attribute(1, &rate.to_be_bytes());
+                    limit.attribute(2, &1_u64.to_be_bytes());
+                    limit.number(3, burst);
+                    limit.number(4, 0);
+                    limit.number(5, 0);
+                });
+            });
+        });
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Source,
+    Destination,
+}
+
+fn expression(writer: &mut Writer, name: &str, data: impl FnOnce(&mut Writer)) {
+    writer.text(1, name);
+    writer.nested(2, data);
+}
+
+fn verdict(writer: &mut Writer, code: i32, chain: Option<&str>) {
+    writer.nested(2, |inner| {
+        inner.attribute(1, &code.to_be_bytes());
+        if let Some(chain) = chain {
+            inner.text(2, chain);
+        }
+    });
+}
+
+//----------- Chains and sets ------------------------------------------------
+
+/// Writes where the kernel enters a chain.
+pub(super) fn hook(writer: &mut Writer, hook: Hook, priority: i32) {
+    let (kind, number) = match hook {
+        Hook::Redirect => ("nat", 0),
+        Hook::Forward => ("filter", 2),
+        Hook::Output => ("filter", 3),
+    };
+    writer.nested(4, |inner| {
+        inner.number(1, number);
+        inner.attribute(2, &priority.to_be_bytes());
+    });
+    // Accept: what no rule stops, passes.
+    writer.number(5, 1);
+    writer.text(7, kind);
+}
+
+/// Writes what a set is.
+pub(super) fn set(writer: &mut Writer, set: &Set, id: u32) {
+    const INTERVAL: u32 = 0x4;
+    const MAP: u32 = 0x8;
+    const TIMEOUT: u32 = 0x10;
+    const EVAL: u32 = 0x20;
+    let flags = match set.kind {
+        SetKind::Plain => 0,
+        SetKind::Ranges => INTERVAL,
+        SetKind::Chains => INTERVAL | MAP,
+        SetKind::Timed => TIMEOUT,
+        SetKind::Logged { .. } => TIMEOUT | EVAL,
+    };
+    // Types are those of the nft program: it lists what it can name.
+    let (kind, length) = match set.key {
+        Key::Address(Family::V4) => (7, 4),
+        Key::Address(Family::V6) => (8, 16),
+        Key::Port => (13, 2),
+        Key::Interface => (41, INTERFACE_OCTETS as u32),
+    };
+    writer.number(3, flags);
+    writer.number(4, kind);
+    writer.number(5, length);
+    if set.kind == SetKind::Chains {
+        writer.number(6, DATA_VERDICT);
+    }
+    if let SetKind::Logged { timeout_s, size } = set.kind {
+        writer.nested(9, |inner| inner.number(1, size));
+        writer.attribute(11, &(u64::from(timeout_s) * 1_000).to_be_bytes());
+    }
+    writer.number(10, id);
+    if set.key == Key::Interface {
+        // To the nft program: the key is in the order of the processor, as names of interfaces are to it.
+        writer.attribute(13, &[0, 4, 1, 0, 0, 0]);
+    }
+}
+
+/// Writes elements, as many as fit a message; returns how many those are.
+pub(super) fn elements<'e>(
+    writer: &mut Writer,
+    elements: &mut std::iter::Peekable<impl Iterator<Item = (&'e Element, &'e Option<std::sync::Arc<str>>)>>,
+    timeout_ms: Option<u64>,
+) {
+    let begin = writer.octets().len();
+    writer.nested(3, |list| {
+        while list.octets().len() - begin < ELEMENTS_OCTETS_MAX - ELEMENT_OCTETS_MAX {
+            let Some((element, chain)) = elements.next() else { return };
+            list.nested(LIST_ELEMENT, |inner| {
+                inner.nested(1, |key| key.attribute(1, &key_of(element)));
+                if let Some(chain) = chain {
+                    inner.nested(2, |data| verdict(data, CODE_GOTO, Some(chain)));
+                }
+                if let Some(timeout) = timeout_ms {
+                    inner.attribute(4, &timeout.to_be_bytes());
+                }
+            });
+            // The end of a range is an element by itself; at the end of the line there is none.
+            if let Element::Range(range) = element
+                && let Some(end) = range.next()
+            {
+                list.nested(LIST_ELEMENT, |inner| {
+                    inner.nested(1, |key| key.attribute(1, &octets(end)));
+                    inner.number(3, 1);
+                });
+            }
+        }
+    });
+}
+
+/// How many elements the kernel counts for ours.
+pub(super) fn count(elements: &Elements) -> usize {
+    let ends = |element: &Element| usize::from(matches!(element, Element::Range(range) if range.next().is_some()));
+    elements.keys().map(|element| 1 + ends(element)).sum()
+}
+
+fn key_of(element: &Element) -> Vec<u8> {
+    match element {
+        Element::Range(Range { first, .. }) => octets(*first),
+        Element::Port(port) => port.to_be_bytes().to_vec(),
+        Element::Interface(name) => {
+            let mut octets = name.as_bytes().to_vec();
+            octets.resize(INTERFACE_OCTETS, 0);
+            octets
+        }
+    }
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
+}

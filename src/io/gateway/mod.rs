@@ -1,0 +1,27 @@
+//! The kernel of a gateway: its packet filter over netlink, what it logs, and what its interfaces and routes are.
+//!
+//! | module | what |
+//! |---|---|
+//! | `batch` | messages of one transaction |
+//! | `encode` | parts of rules, sets and elements as the kernel's attributes |
+//! | `enforcer` | keeps the kernel as it is wanted |
+//! | `kernel` | tables put in force, changed, looked at and removed, each at once or not at all |
+//! | `watch` | hears when anybody changes the packet filter |
+//! | `log` | packets that the kernel logs |
+//! | `system` | interfaces, routes, settings |
+//!
+//! No program is needed for it. `gateway plan` prints the same tables in the words of `nft`, and a test loads both ways and compares.
+
+mod batch;
+mod encode;
+mod enforcer;
+mod kernel;
+mod log;
+mod system;
+mod watch;
+
+pub use enforcer::{Enforcer, Found, REDIRECT_LIFETIME, Renewer};
+pub use kernel::{Counted, Held, Kernel, KernelError, Shape};
+pub use log::{Log, LogError, Logged};
+pub use system::{Sysctl, System};
+pub use watch::Watch;
