@@ -19,13 +19,15 @@
 //! | | [`app::lists`] | all lists of a config read into one rule set |
 //! | | [`app::sync`] | lists from git, from the remote to the policy in force |
 //! | | [`app::time`] | which clock is believed |
-//! | **io** | [`io::control`] | the control socket |
+//! | **io** | [`io::capture`] | frames from files and interfaces |
+//! | | [`io::control`] | the control socket |
 //! | | [`io::listen`] | where clients ask: UDP workers, TCP |
 //! | | [`io::store`] | the ledger's storage |
 //! | | [`io::sync`] | lists from git |
 //! | | [`io::sys`] | system calls and what the data plane's threads share; the only `unsafe` |
 //! | | [`io::upstream`] | where misses go |
-//! | **engine** | [`engine::ledger`] | attempts fold into sightings, sightings into rows |
+//! | **engine** | [`engine::inspector`] | what frames say about who talks to whom |
+//! | | [`engine::ledger`] | attempts fold into sightings, sightings into rows |
 //! | | [`engine::resolver`] | the answer to a query; the state machine of misses |
 //! | **policy** | [`policy::export`] | what is blocked now, for other programs |
 //! | | [`policy::list`] | texts that yield rules |

@@ -10,7 +10,7 @@ use interdict::base::name::Name;
 use interdict::base::wire::dns::Rcode;
 use interdict::engine::resolver::core::{
     BACK_OFF_MIN, Bounds, Core, CoreSettings, Counters, ExchangeFailure, ExchangeId, Mode, QUERIES_MAX, QUESTION_TIME,
-    SERVERS_MAX, Transmit, Waiter, ZoneServers,
+    SERVERS_MAX, Transmit, Waiter,
 };
 use interdict::engine::resolver::{Cache, CacheKey, Failure, Transport};
 use proptest::prelude::*;
@@ -760,33 +760,6 @@ fn the_same_seed_and_the_same_calls_give_the_same_queries() {
         s.sent()
     };
     assert_eq!(run(), run());
-}
-
-#[test]
-fn answers_say_whether_a_zones_servers_gave_them() {
-    let zone = ZoneServers { name: "corp.example".parse().unwrap(), servers: vec![server(9)] };
-    let mut s = Scenario::with(&CoreSettings { zones: vec![zone], ..CoreSettings::new(vec![server(1)]) });
-    for (name, to, of_zone) in [("www.corp.example", 9, true), ("www.example.org", 1, false)] {
-        s.ask(name);
-        let query = s.one();
-        assert_eq!(query.server, server(to));
-        s.respond(&query, NOERROR);
-        let stored = s.core.poll_reply().unwrap().result.unwrap();
-        assert_eq!(stored.is_of_zone(), of_zone, "{name}");
-        assert_eq!(s.cache.get(s.now, &key(name)).unwrap().is_of_zone(), of_zone, "{name}");
-    }
-    // An alias leads out of the zone: what it brings is the world's, and so is the whole.
-    s.ask("alias.corp.example");
-    let query = s.one();
-    let mut alias = response(&query.message, NOERROR);
-    alias.truncate(question_end(&query.message));
-    alias.extend_from_slice(b"\xc0\x0c\0\x05\0\x01\0\0\0\x3c\0\x05\x03www\0");
-    s.deliver(&query, &alias);
-    let query = s.one();
-    assert_eq!(query.server, server(1));
-    s.respond(&query, NOERROR);
-    let whole = s.core.poll_reply().unwrap().result.unwrap();
-    assert!(!whole.is_of_zone() && whole.ttl() == 60);
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl Policy {
         self.verdict(subject, Some(&own))
     }
 
-    #[inline]
+    #[inline(always)]
     fn verdict(&self, subject: &Subject<'_>, own: Option<&Own>) -> Verdict {
         let by_name = subject.name.and_then(|name| self.best_name_rule(name, own));
         let by_address = subject.address.as_ref().and_then(|address| self.best_range_rule(address, own));
@@ -95,8 +95,9 @@ impl Policy {
         Verdict { decision, answer: chosen.staged.answer, rule, class, exception }
     }
 
-    /// The rule that decides about a name, whatever its stage.
-    #[inline]
+    /// The rule that decides about a name, whatever its stage. A function of its own, so that addresses without a name do not
+    /// pay for its registers.
+    #[inline(never)]
     fn best_name_rule(&self, name: NameRef<'_>, own: Option<&Own>) -> Option<Candidate<'_>> {
         let mut best: Option<(Candidate<'_>, (u8, u8), u32)> = None;
         self.rules.names.find(name, |found| {

@@ -3,9 +3,13 @@
 //! | module | what |
 //! |---|---|
 //! | [`Reader`] | a cursor whose every step is checked |
+//! | [`dhcp`] | DHCP and DHCPv6: what a client says of itself |
 //! | [`dns`] | DNS messages: a view of a query, a view of an answer, writers of both kinds of reply |
+//! | [`packet`] | captured frames: from the link down to TCP, UDP and ICMP, through tunnels |
 
+pub mod dhcp;
 pub mod dns;
+pub mod packet;
 mod reader;
 
 pub use reader::{Reader, Short};

@@ -100,7 +100,6 @@ pub struct StoredAnswer {
     ttl: u32,
     rcode: Rcode,
     authentic: bool,
-    of_zone: bool,
     /// What went wrong, in upstream's words or ours, as a whole option.
     error: Option<Box<[u8]>>,
     /// The epoch under which nothing in it was listed; 0 is none.
@@ -152,7 +151,6 @@ impl StoredAnswer {
             ttl,
             rcode,
             authentic: flags != 0,
-            of_zone: false,
             error: error::of(&records)?,
             clean: AtomicU64::new(0),
         })
@@ -172,30 +170,15 @@ impl StoredAnswer {
             ttl: limits.failure_ttl,
             rcode: Rcode::SERVFAIL,
             authentic: false,
-            of_zone: false,
             error: Some(error::option(ede::CACHED_ERROR, failure.ede().1.as_bytes())),
             clean: AtomicU64::new(0),
         }
-    }
-
-    /// The same, from the servers of a `[[zone]]`.
-    #[must_use]
-    pub const fn of_zone(mut self) -> Self {
-        self.of_zone = true;
-        self
     }
 
     /// The same, with what went wrong with another, which it ends with.
     pub(super) fn with_error_of(mut self, other: &Self) -> Self {
         self.error.clone_from(&other.error);
         self
-    }
-
-    /// Whether the servers of a `[[zone]]` gave it, whom the operator named for this name: what is a sign of rebinding in an
-    /// answer of the world outside, a private address above all, is to be expected in theirs.
-    #[must_use]
-    pub const fn is_of_zone(&self) -> bool {
-        self.of_zone
     }
 
     /// Whether it says that there is no answer, rather than one: SERVFAIL, REFUSED and the like.

@@ -117,6 +117,9 @@ pub(super) fn write(
         touch(conn, endpoint, sighting, last)?;
     }
     write_notes(conn, work.notes)?;
+    if work.notes.iter().any(|note| matches!(note, Note::Activation(_))) {
+        ids.forget_rules();
+    }
     if work.lost != 0 {
         run::record_loss(conn, work.lost_since, now, work.lost)?;
         done.totals.lost = done.totals.lost.saturating_add(work.lost);

@@ -93,6 +93,11 @@ impl Ids {
         Ok(id)
     }
 
+    /// Lets go of the rules: those of a policy that went out of force hardly come again.
+    pub(super) fn forget_rules(&mut self) {
+        self.rules = HashMap::default();
+    }
+
     /// Remembers the destinations that are told apart of a row which has as many as it may.
     pub(super) fn note_full<'d>(&mut self, who: Who, kept: impl Iterator<Item = (&'d str, Channel)>) {
         if self.full.len() >= FULL_MAX {

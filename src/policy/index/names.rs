@@ -155,17 +155,7 @@ impl NameIndex {
     /// Octets held.
     pub(in crate::policy) fn bytes(&self) -> usize {
         let chains = self.next.capacity() * size_of::<(u32, u32)>();
-        self.arena.capacity() + self.heads.allocation_size() + chains + self.table_bytes()
-    }
-
-    /// Octets of what finds the rules.
-    pub(in crate::policy) fn table_bytes(&self) -> usize {
-        self.filter.bytes() + self.table.bytes()
-    }
-
-    /// Octets of the entry of a rule with this name.
-    pub(in crate::policy) const fn entry_octets(name: NameRef<'_>) -> usize {
-        HEADER_OCTETS + name.as_wire().len()
+        self.arena.capacity() + self.heads.allocation_size() + chains + self.filter.bytes() + self.table.bytes()
     }
 
     /// Every rule that matches a name, those under the shortest key first.
@@ -258,7 +248,7 @@ impl NameIndex {
         std::iter::from_fn(move || {
             let entry = read(&self.arena, at)?;
             let this = at;
-            at += u32::try_from(Self::entry_octets(entry.name)).ok()?;
+            at += u32::try_from(HEADER_OCTETS + entry.name.as_wire().len()).ok()?;
             Some((this, entry))
         })
     }

@@ -18,8 +18,8 @@ use crate::engine::resolver::alias;
 impl<T> Core<T> {
     pub(super) fn open_question(&mut self, now: Mono, key: &CacheKey) -> QuestionId {
         let id = QuestionId(self.fresh());
-        let (way, of_zone) = self.routes.find(key.name());
-        let mut question = Question::new(key.clone(), now.plus(QUESTION_TIME), Tries::new(way), of_zone);
+        let tries = Tries::new(self.routes.find(key.name()));
+        let mut question = Question::new(key.clone(), now.plus(QUESTION_TIME), tries);
         question.stale_at = Some(now.plus(STALE_AFTER));
         self.by_key.insert(key.clone(), id);
         self.questions.insert(id, question);
@@ -162,11 +162,9 @@ impl<T> Core<T> {
             self.finish(now, id, whole);
             return;
         }
-        let (way, of_zone) = self.routes.find(key.name());
         question.parts.push(part);
+        question.tries = Tries::new(self.routes.find(key.name()));
         question.asking = key;
-        question.tries = Tries::new(way);
-        question.of_zone &= of_zone;
         question.kept = None;
         // What is still under way asks for what is known by now.
         for exchange in std::mem::take(&mut question.open) {
@@ -185,7 +183,6 @@ impl<T> Core<T> {
             .and_then(|message| StoredAnswer::from_upstream(now, &question.key, &message, &self.answers))
             .map(|whole| whole.with_error_of(&last));
         match whole {
-            Ok(whole) if question.of_zone => Ok(Arc::new(whole.of_zone())),
             Ok(whole) => Ok(Arc::new(whole)),
             Err(_) => {
                 self.counters.upstream_invalid.increment();

@@ -87,8 +87,6 @@ pub(super) struct Question<T> {
     pub(super) stale_at: Option<Mono>,
     /// When it wants to be woken: the earliest of these.
     pub(super) wake: Mono,
-    /// Whether all servers that it was asked of are a zone's.
-    pub(super) of_zone: bool,
     pub(super) tries: Tries,
     /// Queries sent so far; later ones get more time.
     pub(super) attempts: u32,
@@ -103,7 +101,7 @@ pub(super) struct Question<T> {
 }
 
 impl<T> Question<T> {
-    pub(super) fn new(key: CacheKey, deadline: Mono, tries: Tries, of_zone: bool) -> Self {
+    pub(super) fn new(key: CacheKey, deadline: Mono, tries: Tries) -> Self {
         Self {
             asking: key.clone(),
             key,
@@ -113,7 +111,6 @@ impl<T> Question<T> {
             try_end: deadline,
             stale_at: None,
             wake: deadline,
-            of_zone,
             tries,
             attempts: 0,
             active: Vec::new(),

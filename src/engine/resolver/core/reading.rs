@@ -97,7 +97,6 @@ impl<T> Core<T> {
         }
         let question = self.questions.get(&exchange.question)?;
         let stored = match StoredAnswer::from_upstream(now, &question.asking, message, &self.answers) {
-            Ok(stored) if question.of_zone => Arc::new(stored.of_zone()),
             Ok(stored) => Arc::new(stored),
             Err(error) if error.is_unreadable() => return self.unreadable(id, exchange),
             Err(_) => {

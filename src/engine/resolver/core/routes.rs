@@ -26,16 +26,16 @@ impl Routes {
         Self { default: bounded(&settings.servers), zones: zones.collect() }
     }
 
-    /// The servers for a name, and whether they are a zone's.
-    pub(super) fn find(&self, name: NameRef<'_>) -> (Way, bool) {
+    /// The servers for a name.
+    pub(super) fn find(&self, name: NameRef<'_>) -> Way {
         let mut at = Some(name).filter(|_| !self.zones.is_empty());
         while let Some(suffix) = at {
             if let Some(way) = self.zones.get(suffix.as_wire()) {
-                return (Arc::clone(way), true);
+                return Arc::clone(way);
             }
             at = suffix.parent();
         }
-        (Arc::clone(&self.default), false)
+        Arc::clone(&self.default)
     }
 
     /// Puts others in place of the default servers; questions in flight keep theirs.
@@ -75,23 +75,21 @@ mod tests {
         let mut routes = Routes::new(&settings);
         let find = |routes: &Routes, name: &str| {
             let name: Name = name.parse().unwrap();
-            let (way, zone) = routes.find(name.as_ref());
-            (way[0].to_string(), zone)
+            routes.find(name.as_ref())[0].to_string()
         };
-        for (name, server, zone) in [
-            ("corp.example", "192.0.2.2:53", true),
-            ("a.b.corp.example", "192.0.2.2:53", true),
-            ("lab.corp.example", "192.0.2.3:53", true),
-            ("x.lab.corp.example", "192.0.2.3:53", true),
-            ("example", "192.0.2.1:53", false),
-            ("notcorp.example", "192.0.2.1:53", false),
+        for (name, server) in [
+            ("corp.example", "192.0.2.2:53"),
+            ("a.b.corp.example", "192.0.2.2:53"),
+            ("lab.corp.example", "192.0.2.3:53"),
+            ("x.lab.corp.example", "192.0.2.3:53"),
+            ("example", "192.0.2.1:53"),
+            ("notcorp.example", "192.0.2.1:53"),
         ] {
-            assert_eq!(find(&routes, name), (server.to_owned(), zone), "{name}");
+            assert_eq!(find(&routes, name), server, "{name}");
         }
         assert_eq!(routes.servers().len(), 3);
         routes.set_default(&["192.0.2.9:53".parse().unwrap()]);
-        assert_eq!(find(&routes, "example"), ("192.0.2.9:53".to_owned(), false));
-        let (way, zone) = routes.find(NameRef::ROOT);
-        assert_eq!((way.len(), zone), (1, false));
+        assert_eq!(find(&routes, "example"), "192.0.2.9:53");
+        assert_eq!(routes.find(NameRef::ROOT).len(), 1);
     }
 }
