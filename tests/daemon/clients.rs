@@ -161,6 +161,10 @@ const GROUPS: &str = r#"
 id = "lab"
 clients = ["127.0.0.2", "02:11:22:33:44:55"]
 stages = { "kaspersky" = "observe", "mine" = "off" }
+[[group]]
+id = "guests"
+clients = ["127.0.0.3"]
+stages = { "kaspersky" = "off" }
 [[exception]]
 name = "spared.example"
 groups = ["lab"]
@@ -197,6 +201,9 @@ fn groups_have_their_own_stages_and_the_cache_does_not_mix_them() {
     let (lab, office) = ([127, 0, 0, 2], [127, 0, 0, 1]);
     let names = [BLOCKED, "listed.example", "spared.example", "alias.example", "unlisted.example"];
     for round in 0..3 {
+        // For the guests no rule says anything about it, so that it is found clean: for them.
+        assert_eq!(from([127, 0, 0, 3], &daemon, "unlisted.example"), ["77.74.181.10"]);
+        assert_eq!(from(office, &daemon, "unlisted.example"), ["0.0.0.0"]);
         for name in names {
             let first = from(lab, &daemon, name);
             assert!(!first.is_empty() && first[0] != "0.0.0.0", "{name} for the lab in round {round}: {first:?}");

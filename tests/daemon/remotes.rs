@@ -266,7 +266,8 @@ fn the_only_resolver() {
     let getent = || run(Command::new("getent").args(["hosts", host]));
     assert_ne!(getent().code, Some(0), "nobody resolves before we do");
     let home = Home::with_config(&format!(
-        "version = 1\n[dns]\nlisten = [\"127.0.0.1:53\"]\nworkers = 1\n[upstream]\nservers = [\"{}\"]\n{}",
+        "version = 1\n[dns]\nlisten = [\"127.0.0.1:53\"]\nworkers = 1\nprivate_names = [\"interdict.test\"]\n\
+         [upstream]\nservers = [\"{}\"]\n{}",
         upstream.address,
         entry(&lab, &server.url(host))
     ));

@@ -92,7 +92,7 @@ pub mod ede {
     pub const NO_REACHABLE_AUTHORITY: u16 = 22;
     /// A network error on the way to the upstream.
     pub const NETWORK_ERROR: u16 = 23;
-    /// Octets that [`write`] needs at most.
+    /// Octets that [`write()`] needs at most.
     pub const OPTION_OCTETS_MAX: usize = 96;
 
     /// Writes a whole option, cutting its text to the room that there is, and gives its octets.
