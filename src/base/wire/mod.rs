@@ -3,9 +3,16 @@
 //! | module | what |
 //! |---|---|
 //! | [`Reader`] | a cursor whose every step is checked |
+//! | [`Pieces`] | octets that come in any order, joined within bounds |
 //! | [`dns`] | DNS messages: a view of a query, a view of an answer, writers of both kinds of reply |
+//! | [`tls`] | ClientHellos of TLS and DTLS, from records in any cut; JA4 |
+//! | [`quic`] | the same from QUIC Initials of every version, and Google's QUIC |
 
 pub mod dns;
+pub mod pieces;
+pub mod quic;
 mod reader;
+pub mod tls;
 
+pub use pieces::Pieces;
 pub use reader::{Reader, Short};
