@@ -3,6 +3,7 @@
 mod address;
 mod evidence;
 pub mod limits;
+mod mac;
 mod purpose;
 mod sighting;
 mod time;
@@ -11,6 +12,7 @@ mod words;
 
 pub use address::meant;
 pub use evidence::Confidence;
+pub use mac::Mac;
 pub use purpose::{Family, Purpose, PurposeSelector};
 pub use sighting::{Destination, PolicyId, RuleFacts, Sighting};
 pub use time::{Mono, Now, Wall};

@@ -5,10 +5,12 @@
 //! | [`Reader`] | a cursor whose every step is checked |
 //! | [`Pieces`] | octets that come in any order, joined within bounds |
 //! | [`dns`] | DNS messages: a view of a query, a view of an answer, writers of both kinds of reply |
+//! | [`packet`] | captured frames: from the link down to TCP, UDP and ICMP, through tunnels |
 //! | [`tls`] | ClientHellos of TLS and DTLS, from records in any cut; JA4 |
 //! | [`quic`] | the same from QUIC Initials of every version, and Google's QUIC |
 
 pub mod dns;
+pub mod packet;
 pub mod pieces;
 pub mod quic;
 mod reader;

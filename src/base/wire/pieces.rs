@@ -44,7 +44,12 @@ impl Pieces {
             return placed;
         }
         // The common case: the next octets, and nothing waits behind a hole.
-        if at == self.octets.len() && self.have.last().is_none_or(|last| last.end == at && self.have.len() == 1) && (at == 0 || !self.have.is_empty()) {
+        let is_next = match self.have.as_slice() {
+            [] => at == 0,
+            [only] => only.start == 0 && only.end == at,
+            _ => false,
+        };
+        if is_next && at == self.octets.len() {
             self.octets.extend_from_slice(kept);
             self.have.clear();
             self.have.push(0..range.end);

@@ -9,7 +9,7 @@ use crate::base::wire::tls::{CLIENT_HELLO, HELLO_OCTETS_MAX};
 use crate::base::wire::{Reader, Short};
 
 /// Packets of one datagram that are looked at.
-const PACKETS_MAX: usize = 8;
+const PACKETS_MAX: usize = 16;
 /// First flights that are held apart: a connection's before and after Retry or version negotiation, and its successors.
 const FLIGHTS_MAX: usize = 4;
 /// Packets that no key opened, before nothing more is tried.
@@ -200,24 +200,12 @@ mod tests {
     use super::super::google::testing::chlo;
     use super::super::keys::testing::seal;
     use super::*;
-    use crate::base::wire::tls::ClientHello;
+    use crate::base::wire::tls::{ClientHello, testing};
     use proptest::prelude::*;
 
     fn hello() -> Vec<u8> {
-        let mut body = vec![3, 3];
-        body.extend([9; 33]);
-        body.extend([0, 2, 0x13, 1, 1, 0, 0x0b, 0xb8 + 4 + 16, 0, 0, 0, 14, 0, 12, 0, 0, 9]);
-        body.extend(b"q.example");
-        // The name's extension has 18 octets; a key share of post-quantum size follows.
-        body.extend([0, 51]);
-        body.extend(3000_u16.to_be_bytes());
-        body.extend([5; 3000]);
-        let extensions = u16::try_from(body.len() - 43).unwrap();
-        body[41..43].copy_from_slice(&extensions.to_be_bytes());
-        let mut message = vec![1];
-        message.extend(&u32::try_from(body.len()).unwrap().to_be_bytes()[1..]);
-        message.extend(body);
-        message
+        let body = testing::hello(&[(51, &[5; 3000]), (0, &testing::name("q.example"))]);
+        [&[1][..], &u32::try_from(body.len()).unwrap().to_be_bytes()[1..], &body].concat()
     }
 
     fn crypto(message: &[u8], from: usize, to: usize) -> Vec<u8> {

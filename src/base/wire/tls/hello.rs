@@ -179,7 +179,7 @@ impl<'a> Iterator for Alpns<'a> {
 }
 
 #[cfg(test)]
-pub(super) mod testing {
+pub(crate) mod testing {
     /// The body of a ClientHello with these extensions.
     pub(crate) fn hello(extensions: &[(u16, &[u8])]) -> Vec<u8> {
         let mut body = vec![3, 3];

@@ -12,6 +12,9 @@ mod hello;
 mod ja4;
 mod stream;
 
+#[cfg(test)]
+pub(crate) use hello::testing;
+
 pub use dtls::{DTLS_RECORD_OCTETS, DtlsHello, is_dtls};
 pub use hello::{Alpns, ClientHello, Extensions, Hidden};
 pub use ja4::{Transport, ja4};
