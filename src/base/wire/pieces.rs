@@ -56,11 +56,7 @@ impl Pieces {
             placed.is_new = true;
             return placed;
         }
-        placed.differs = self.have.iter().any(|held| {
-            let both = held.start.max(range.start)..held.end.min(range.end);
-            both.start < both.end
-                && self.octets.get(both.clone()) != kept.get(both.start - at..both.end - at)
-        });
+        placed.differs = self.differs(at, kept);
         placed.is_new = !self.have.iter().any(|held| held.start <= range.start && range.end <= held.end);
         if placed.is_new && self.have.len() >= PARTS_MAX && !self.touches(&range) {
             placed.dropped += kept.len();
@@ -76,6 +72,17 @@ impl Pieces {
         }
         self.note(range);
         placed
+    }
+
+    /// Whether a piece has another octet where one is already.
+    #[must_use]
+    pub fn differs(&self, at: usize, piece: &[u8]) -> bool {
+        let end = at + piece.len();
+        at < self.octets.len()
+            && self.have.iter().any(|held| {
+                let (from, to) = (held.start.max(at), held.end.min(end));
+                from < to && self.octets.get(from..to) != piece.get(from - at..to - at)
+            })
     }
 
     fn touches(&self, range: &Range<usize>) -> bool {

@@ -43,6 +43,12 @@ impl DtlsHello {
         is_whole.then_some(&*self.body)
     }
 
+    /// Octets that are held.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        self.body.len()
+    }
+
     fn record(&mut self, reader: &mut Reader<'_>) -> Result<bool, Short> {
         let [kind, _, _, epoch @ ..] = reader.take_array::<5>()?;
         reader.take(6)?;
