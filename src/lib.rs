@@ -19,7 +19,8 @@
 //! | | [`app::lists`] | all lists of a config read into one rule set |
 //! | | [`app::sync`] | lists from git, from the remote to the policy in force |
 //! | | [`app::time`] | which clock is believed |
-//! | **io** | [`io::control`] | the control socket |
+//! | **io** | [`io::capture`] | frames from files and interfaces |
+//! | | [`io::control`] | the control socket |
 //! | | [`io::listen`] | where clients ask: UDP workers, TCP |
 //! | | [`io::store`] | the ledger's storage |
 //! | | [`io::sync`] | lists from git |

@@ -1,5 +1,6 @@
 //! Drivers: sockets, files, kernel, threads. They know engines; engines do not know them, and they do not know each other.
 
+pub mod capture;
 pub mod control;
 pub mod listen;
 pub mod store;

@@ -38,7 +38,7 @@ pub(crate) fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
 
 /// A fragment at `offset` octets.
 pub(crate) fn ipv4_fragment(protocol: u8, id: u16, offset: u16, more: bool, payload: &[u8]) -> Vec<u8> {
-    ipv4_with(protocol, &[], id, offset / 8 | if more { 0x2000 } else { 0 }, payload)
+    ipv4_with(protocol, &[], id, (offset / 8) | if more { 0x2000 } else { 0 }, payload)
 }
 
 /// An IPv4 packet with options (a multiple of four octets), id, and flags with offset as on the wire.

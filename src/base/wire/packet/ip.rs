@@ -118,6 +118,9 @@ impl<'a> Ip<'a> {
             rerouted: header_len > 20 && has_source_route(header),
             transport: Transport::Other,
         };
+        if protocol == protocol::AH && fragment.is_none() {
+            ip.walk_extensions()?;
+        }
         ip.read_transport();
         Ok(ip)
     }
@@ -200,7 +203,7 @@ impl<'a> Ip<'a> {
         };
     }
 
-    /// Steps over what stands between IPv6 header and transport.
+    /// Steps over what stands between IPv6 header and transport; in IPv4 that can only be an authentication header.
     fn walk_extensions(&mut self) -> Result<(), Fault> {
         for _ in 0..EXTENSIONS_MAX {
             let rest = self.payload;

@@ -224,6 +224,9 @@ fn options_and_extension_headers_are_stepped_over() {
         assert_eq!(ip.checksum(), if rerouted { Checksum::Unknown } else { Checksum::Good }, "{next}");
         assert_eq!(ip.fragment, None, "one that says \"whole\" is none");
     }
+    let authenticated = ipv4(51, &[&[6, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &tcp(9, SYN, DATA)[..]].concat());
+    let packet = decode(LinkType::RAW, &authenticated);
+    assert_eq!((tcp_of(&packet).payload, packet.ip().unwrap().checksum()), (DATA, Checksum::Good));
     let many = (0..20).fold(segment.clone(), |payload, at| options6(if at == 0 { 6 } else { 60 }, &payload));
     assert_eq!(Frame::new(LinkType::RAW, &ipv6(60, &many)).decode(), Err(Fault::TooDeep));
     let nothing = ipv6(59, &[]);
@@ -234,7 +237,7 @@ fn options_and_extension_headers_are_stepped_over() {
 fn tcp_options_end_at_the_first_that_cannot_be() {
     let read = |options: &[u8]| {
         let mut segment = tcp(9, SYN, b"");
-        segment[12] = u8::try_from((20 + options.len()) / 4 << 4).unwrap();
+        segment[12] = u8::try_from((20 + options.len()) / 4 * 16).unwrap();
         segment.extend(options);
         let bytes = ipv4(6, &segment);
         tcp_of(&decode(LinkType::RAW, &bytes))
@@ -367,6 +370,7 @@ fn tunnels_yield_what_they_carry() {
     let over_udp = |port: u16, head: &[u8], carried: &[u8]| ipv4(17, &udp(40_000, port, &[head, carried].concat()));
     let wifi =
         [&[0x08, 0x01, 0, 0][..], &[1; 6], &A_MAC, &B_MAC, &[0, 0, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &four].concat();
+    let swapped = [&[0x01, 0x08], &wifi[2..]].concat();
     let gtp_len = |extra: usize| u16::try_from(four.len() + extra).unwrap().to_be_bytes();
     let cases = [
         (T::Ip, over(4, &[], &four), None),
@@ -410,6 +414,7 @@ fn tunnels_yield_what_they_carry() {
         ),
         (T::Capwap, over_udp(5247, &[0, 0x10, 0x02, 0, 0, 0, 0, 0], &inner), Some(A_MAC)),
         (T::Capwap, over_udp(5247, &[0, 0x18, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, 0], &wifi), Some(A_MAC)),
+        (T::Capwap, over_udp(5247, &[0, 0x10, 0x03, 0, 0, 0, 0, 0], &swapped), Some(A_MAC)),
         (T::Teredo, over_udp(3544, &[], &six), None),
         (T::Teredo, over_udp(3544, &[0, 1, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9, 0, 0, 0, 1, 2, 3, 4, 5, 6], &six), None),
         (T::Ayiya, over_udp(5072, &[&[0x41, 0x52, 0x11, 41][..], &[0; 4], &[7; 16], &[8; 20]].concat(), &six), None),
