@@ -36,6 +36,8 @@ pub(super) enum Command {
     Sync(SyncArgs),
     /// Check list files: every line that is left out, every refusal (exit code 2 when a file is refused)
     Lint(LintArgs),
+    /// Say which endpoint talks to which listed vendor in captured packets, on what evidence
+    Inspect(InspectArgs),
     /// Write what is blocked now for another program; what its format cannot say is counted on standard error
     Export(ExportArgs),
     /// Show lists and their commits; go back, hold still, import, compare
@@ -64,6 +66,16 @@ pub(super) struct LintArgs {
     /// How they are written, as in [[blocklist]]
     #[arg(long = "as", value_name = "FORMAT", default_value = "auto")]
     pub(super) written: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// Capture files (pcap, pcapng, also compressed); - is standard input
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE|-")]
+    pub(super) read: Vec<PathBuf>,
+    /// Print every name that is seen, one JSON object a line, and judge nothing
+    #[arg(long)]
+    pub(super) names: bool,
 }
 
 #[derive(Debug, Args)]

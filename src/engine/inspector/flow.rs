@@ -21,7 +21,7 @@ const LOOKS_MAX: usize = 32;
 /// Both ends of a flow, the smaller first, and where it was seen: one number stands for VLANs and tunnels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    ends: [(u128, u16); 2],
+    pub(super) ends: [(u128, u16); 2],
     protocol: u8,
     place: u64,
 }
@@ -199,11 +199,11 @@ impl Flows {
     }
 
     /// Empties the table.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Flow> {
+    pub(super) fn drain(&mut self) -> Vec<Flow> {
         self.index.clear();
         let mut shelves = std::mem::take(&mut self.shelves);
         self.shelves.resize_with(SHELVES, Shelf::default);
-        shelves.iter_mut().flat_map(|shelf| std::mem::take(&mut shelf.flows)).collect::<Vec<_>>().into_iter()
+        shelves.iter_mut().flat_map(|shelf| std::mem::take(&mut shelf.flows)).collect()
     }
 }
 

@@ -95,8 +95,8 @@ impl Reading {
 }
 
 impl Stream {
-    /// The start of the direction: the octet after `seq` is its first.
-    pub(super) fn open(&mut self, seq: u32) {
+    /// The start of the direction: the octet after `seq` is its first. Whether that is new.
+    pub(super) fn open(&mut self, seq: u32) -> bool {
         let first = seq.wrapping_add(1);
         // The same start again changes nothing.
         let is_same = match self {
@@ -106,6 +106,20 @@ impl Stream {
         };
         if !is_same {
             *self = Self::Opened(first);
+        }
+        !is_same
+    }
+
+    /// Whether a segment with so many octets may say something: the cheap question before all others.
+    pub(super) fn wants(&self, seq: u32, len: usize) -> bool {
+        match self {
+            _ if len == 0 => false,
+            Self::Done => false,
+            Self::Idle | Self::Opened(_) | Self::Lost => true,
+            Self::Reading(readings) => {
+                let end = seq.wrapping_add(u32::try_from(len).unwrap_or(u32::MAX));
+                !readings.is_anchored || end.wrapping_sub(readings.base).cast_signed() > 0
+            }
         }
     }
 
@@ -190,6 +204,11 @@ impl Readings {
             told: [0; TOLD_MAX],
             told_count: 0,
         }
+    }
+
+    /// Whether there is more than one reading.
+    pub(super) const fn has_alternatives(&self) -> bool {
+        self.last.is_some() || self.sure.is_some()
     }
 
     fn held(&self) -> usize {
