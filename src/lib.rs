@@ -26,7 +26,8 @@
 //! | | [`io::sync`] | lists from git |
 //! | | [`io::sys`] | system calls and what the data plane's threads share; the only `unsafe` |
 //! | | [`io::upstream`] | where misses go |
-//! | **engine** | [`engine::ledger`] | attempts fold into sightings, sightings into rows |
+//! | **engine** | [`engine::inspector`] | what frames say about who talks to whom |
+//! | | [`engine::ledger`] | attempts fold into sightings, sightings into rows |
 //! | | [`engine::resolver`] | the answer to a query; the state machine of misses |
 //! | **policy** | [`policy::export`] | what is blocked now, for other programs |
 //! | | [`policy::list`] | texts that yield rules |

@@ -170,7 +170,7 @@ fn what_cannot_be_is_said_with_its_place() {
     let mut beyond = [ng.clone(), enhanced(order, 0, 0, b"x", &[])].concat();
     beyond[at + 20] = 200;
     let odd = [ng.clone(), order.four(6), order.four(33)].concat();
-    let huge = [ng.clone(), order.four(6), order.four(0x7fff_fffc)].concat();
+    let huge = [ng, order.four(6), order.four(0x7fff_fffc)].concat();
     let mut orderless = section(order);
     orderless[8] = 1;
     for (octets, place, what) in [

@@ -16,6 +16,9 @@
 
 mod checksum;
 mod frame;
+#[cfg(test)]
+#[path = "../../../../tests/common/frames.rs"]
+pub(crate) mod frames;
 mod ip;
 mod link;
 mod neighbour;

@@ -6,9 +6,6 @@ use frames::*;
 use proptest::prelude::*;
 use std::net::IpAddr;
 
-#[path = "../../../../tests/common/frames.rs"]
-mod frames;
-
 const DATA: &[u8] = b"GET / HTTP/1.1\r\n";
 
 fn decode(link: LinkType, bytes: &[u8]) -> Packet<'_> {
@@ -360,9 +357,8 @@ fn who_has_which_address_is_said_by_arp_and_discovery() {
     assert_eq!(said(136, &target, 255), Some((B6.into(), Mac(A_MAC))));
 }
 
-/// Every tunnel, over both versions of IP, leads to the same segment.
-#[test]
-fn tunnels_yield_what_they_carry() {
+/// A packet for every tunnel, over both versions of IP, with the hardware address inside it.
+fn tunnelled() -> Vec<(TunnelKind, Vec<u8>, Option<[u8; 6]>)> {
     use TunnelKind as T;
     let (four, six) = (segment(), segment6());
     let inner = ethernet(0x0800, &four);
@@ -372,7 +368,7 @@ fn tunnels_yield_what_they_carry() {
         [&[0x08, 0x01, 0, 0][..], &[1; 6], &A_MAC, &B_MAC, &[0, 0, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &four].concat();
     let swapped = [&[0x01, 0x08], &wifi[2..]].concat();
     let gtp_len = |extra: usize| u16::try_from(four.len() + extra).unwrap().to_be_bytes();
-    let cases = [
+    vec![
         (T::Ip, over(4, &[], &four), None),
         (T::Ip, over(41, &[], &six), None),
         (T::Ip, ipv6(4, &four), None),
@@ -418,14 +414,18 @@ fn tunnels_yield_what_they_carry() {
         (T::Teredo, over_udp(3544, &[], &six), None),
         (T::Teredo, over_udp(3544, &[0, 1, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9, 0, 0, 0, 1, 2, 3, 4, 5, 6], &six), None),
         (T::Ayiya, over_udp(5072, &[&[0x41, 0x52, 0x11, 41][..], &[0; 4], &[7; 16], &[8; 20]].concat(), &six), None),
-    ];
-    for (number, (kind, packet, mac)) in cases.iter().enumerate() {
+    ]
+}
+
+#[test]
+fn tunnels_yield_what_they_carry() {
+    for (number, (kind, packet, mac)) in tunnelled().iter().enumerate() {
         let bytes = ethernet(if packet[0] >> 4 == 4 { 0x0800 } else { 0x86dd }, packet);
         let read = in_ethernet(&bytes);
         assert_eq!(tcp_of(&read).payload, DATA, "case {number}: {kind:?}");
         assert_eq!((read.tunnels.innermost, read.tunnels.depth), (Some(*kind), 1), "case {number}");
         assert_eq!(read.link.src_mac, mac.map(Mac), "case {number}: the tunnel's hardware address is nobody's inside");
-        let has_network = matches!(kind, T::Vxlan | T::Geneve).then_some(5);
+        let has_network = matches!(kind, TunnelKind::Vxlan | TunnelKind::Geneve).then_some(5);
         assert_eq!(read.tunnels.network, has_network, "case {number}");
         let outer = read.tunnels.outermost.unwrap();
         let expected: (IpAddr, IpAddr) =

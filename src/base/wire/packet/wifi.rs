@@ -23,10 +23,8 @@ pub(super) fn read<'a>(bytes: &'a [u8], link: &mut Link) -> Result<(Layer, &'a [
     let (head, mut rest) = bytes.split_first_chunk::<24>().ok_or(Fault::Short)?;
     // There is only version 0. Some access points write the two octets of frame control the other way round (in CAPWAP), and then
     // the direction stands where the version should.
-    let (kind, flags, addresses) = match head {
-        &[flags, kind, _, _, ref addresses @ .., _, _] if flags & 3 != 0 => (kind, flags, addresses),
-        &[kind, flags, _, _, ref addresses @ .., _, _] => (kind, flags, addresses),
-    };
+    let &[first, second, _, _, ref addresses @ .., _, _] = head;
+    let (kind, flags) = if first & 3 == 0 { (first, second) } else { (second, first) };
     let is_data = kind & 0x0c == 0x08;
     let is_empty = kind & 0x40 != 0;
     if !is_data || is_empty || flags & PROTECTED != 0 {
