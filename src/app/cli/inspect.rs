@@ -3,9 +3,11 @@
 use super::args::InspectArgs;
 use super::{Failure, Out};
 use crate::base::model::Mono;
+use crate::base::wire::host::{escaped, shown};
 use crate::engine::inspector::{Observation, Reader, Seen};
 use crate::io::capture::{CaptureError, FileSource, Next, Source};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::io;
 
 impl From<CaptureError> for Failure {
@@ -47,9 +49,10 @@ fn names(source: &mut dyn Source, out: &mut Out) -> Result<(), Failure> {
     Ok(ended?)
 }
 
+/// One line of JSON, in ASCII: no terminal is steered by a name.
 fn name(seen: &Seen<'_>) -> String {
     let (seconds, nanos) = (seen.time_ns / 1_000_000_000, seen.time_ns % 1_000_000_000);
-    json!({
+    let mut line = json!({
         "frame": seen.frame,
         "time": format!("{seconds}.{nanos:09}"),
         "src": seen.ends.src,
@@ -57,7 +60,28 @@ fn name(seen: &Seen<'_>) -> String {
         "dst": seen.ends.dst,
         "dport": seen.ends.dport,
         "proto": seen.kind.as_str(),
-        "name": seen.text,
-    })
-    .to_string()
+        "name": shown(seen.octets),
+    });
+    // Not every octet has a character; this says them all.
+    let exact = escaped(seen.octets);
+    if line.get("name").and_then(Value::as_str) != Some(&exact)
+        && let Some(object) = line.as_object_mut()
+    {
+        object.insert("escaped".into(), exact.into());
+    }
+    ascii(&line.to_string())
+}
+
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character.is_ascii() {
+            text.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        }
+    }
+    text
 }

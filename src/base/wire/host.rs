@@ -52,40 +52,57 @@ impl<'a> Host<'a> {
         Some(name)
     }
 
-    /// Lower case; octets that are no printable ASCII as `\DDD`.
+    /// The octets as written.
     #[must_use]
-    pub fn text(self) -> String {
-        let mut text = String::with_capacity(self.0.len());
-        write_octets(self.0, &mut text);
-        text
+    pub const fn octets(self) -> &'a [u8] {
+        self.0
     }
 }
 
-/// The name in the same form: labels between dots, without a trailing one; the root is `.`.
+/// Octets of a name as text that says all of them: lower case, those that are no printable ASCII as `\DDD`.
 #[must_use]
-pub fn name_text<'a>(labels: impl Iterator<Item = &'a [u8]>) -> String {
-    let mut text = String::new();
-    for label in labels {
-        if !text.is_empty() {
-            text.push('.');
-        }
-        write_octets(label, &mut text);
-    }
-    if text.is_empty() {
-        text.push('.');
-    }
-    text
-}
-
-fn write_octets(octets: &[u8], text: &mut String) {
+pub fn escaped(octets: &[u8]) -> String {
+    let mut text = String::with_capacity(octets.len());
     for octet in octets {
         match octet {
-            0x21..=0x7e => text.push(char::from(octet.to_ascii_lowercase())),
+            0x20..=0x7e => text.push(char::from(octet.to_ascii_lowercase())),
             _ => {
                 let _ = write!(text, "\\{octet:03}");
             }
         }
     }
+    text
+}
+
+/// Octets of a name as most programs show them: lower case, UTF-8 where it is that, ASCII control characters as `\DDD`, and U+FFFD
+/// for what is neither.
+#[must_use]
+pub fn shown(octets: &[u8]) -> String {
+    let mut text = String::with_capacity(octets.len());
+    for character in String::from_utf8_lossy(octets).chars().flat_map(char::to_lowercase) {
+        if character.is_ascii_control() {
+            let _ = write!(text, "\\{:03}", u32::from(character));
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
+/// The octets of a name, labels between dots, without a trailing one; the root is `.`.
+#[must_use]
+pub fn dotted<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(64);
+    for label in labels {
+        if !octets.is_empty() {
+            octets.push(b'.');
+        }
+        octets.extend_from_slice(label);
+    }
+    if octets.is_empty() {
+        octets.push(b'.');
+    }
+    octets
 }
 
 fn is_port(text: &[u8]) -> bool {
@@ -110,22 +127,33 @@ mod tests {
             (b"[FF02::C]:1900", "ff02::c"),
             (b"2001:db8::1:80", "2001:db8::1:80"),
             (b"10.0.0.1:80", "10.0.0.1"),
-            (b"a b\xff.example", "a\\032b\\255.example"),
+            (b"a b\xff.example", "a b\\255.example"),
             (b"a:b", "a:b"),
             (b".", "."),
         ] {
-            assert_eq!(Host::new(written).text(), text, "{written:?}");
+            assert_eq!(escaped(Host::new(written).octets()), text, "{written:?}");
         }
         assert_eq!(Host::new(b"10.0.0.1:80").address(), Some("10.0.0.1".parse().unwrap()));
         assert!(Host::new(b"10.0.0.1").name().is_none() && Host::new(b"a..b").name().is_none());
         assert_eq!(Host::new(b"A.example.").name().unwrap().as_ref().to_string(), "a.example");
     }
 
+    #[test]
+    fn names_in_other_octets() {
+        let octets = dotted([&b"J\xe4ger"[..], "ÄÖ".as_bytes(), b"\x01"].into_iter());
+        assert_eq!(
+            (escaped(&octets), shown(&octets)),
+            ("j\\228ger.\\195\\132\\195\\150.\\001".into(), "j\u{fffd}ger.äö.\\001".into())
+        );
+        assert_eq!(dotted(std::iter::empty()), b".");
+    }
+
     proptest! {
         #[test]
         fn nothing_unprintable_comes_out(written: Vec<u8>) {
             let host = Host::new(&written);
-            prop_assert!(host.text().bytes().all(|octet| (0x21..=0x7e).contains(&octet)));
+            prop_assert!(escaped(host.octets()).bytes().all(|octet| (0x20..=0x7e).contains(&octet)));
+            prop_assert!(!shown(host.octets()).chars().any(|character| character.is_ascii_control()));
             let _ = host.name();
         }
     }

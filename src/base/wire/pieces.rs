@@ -99,7 +99,8 @@ impl Pieces {
 
     fn write_missing(&mut self, range: &Range<usize>, from: &[u8]) {
         let mut at = range.start;
-        let held: Vec<_> = self.have.iter().filter(|held| held.end > range.start && held.start < range.end).cloned().collect();
+        let held: Vec<_> =
+            self.have.iter().filter(|held| held.end > range.start && held.start < range.end).cloned().collect();
         for hole_end in held.iter().map(|held| (held.start, held.end)).chain([(range.end, range.end)]) {
             let (start, next) = hole_end;
             if at < start

@@ -2,8 +2,8 @@
 
 use super::names::{Ends, NameKind, Seen};
 use super::reader::{At, Observation, host};
-use crate::base::wire::dns::{Flags, Questions, netbios_name};
-use crate::base::wire::host::{Host, name_text};
+use crate::base::wire::dns::{Flags, QueryView, Questions, class, netbios_name};
+use crate::base::wire::host::dotted;
 use crate::base::wire::http::Request;
 
 /// What is spoken on a port.
@@ -57,17 +57,29 @@ impl Service {
             let (frame, time_ns) = (at.frame, at.time_ns);
             if self == Self::Nbns {
                 if let Some((octets, _)) = question.first_label().and_then(netbios_name) {
-                    let text = Host::new(&octets).text();
-                    tell(Observation::Name(Seen { frame, time_ns, ends, kind, text: &text, name: None }));
+                    tell(Observation::Name(Seen { frame, time_ns, ends, kind, octets: &octets, name: None }));
                 }
                 continue;
             }
             let Ok(name) = question.name() else { return };
-            let text = name_text(name.as_ref().labels());
-            tell(Observation::Name(Seen { frame, time_ns, ends, kind, text: &text, name: Some(name.as_ref()) }));
+            let octets = dotted(name.as_ref().labels());
+            tell(Observation::Name(Seen { frame, time_ns, ends, kind, octets: &octets, name: Some(name.as_ref()) }));
         }
         if is_response && self == Self::Dns {
             tell(Observation::Answer(at, ends, octets));
         }
     }
+}
+
+/// Whether a datagram on another port is a DNS query and nothing else: one question for a host of class IN, no octet besides it and
+/// its OPT. Who asks elsewhere than on port 53 may do so to get around something.
+pub(super) fn is_lone_query(octets: &[u8]) -> bool {
+    // Most datagrams go no further: opcode 0, no answer, one question.
+    let is_candidate =
+        matches!(octets, [_, _, flags, 0..=0x3f, 0, 1, 0, 0, 0, 0, 0, 0 | 1, 1..=63, ..] if flags & 0xfe == 0);
+    let is_host = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_');
+    is_candidate
+        && QueryView::parse(octets).is_ok_and(|query| {
+            query.qclass() == class::IN && query.name().labels().all(|label| label.iter().all(is_host))
+        })
 }

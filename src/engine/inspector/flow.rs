@@ -115,7 +115,12 @@ impl Flows {
     pub(super) fn new() -> Self {
         let mut shelves = Vec::new();
         shelves.resize_with(SHELVES, Shelf::default);
-        Self { index: HashTable::new(), hasher: foldhash::quality::RandomState::default(), shelves, losses: FlowLosses::default() }
+        Self {
+            index: HashTable::new(),
+            hasher: foldhash::quality::RandomState::default(),
+            shelves,
+            losses: FlowLosses::default(),
+        }
     }
 
     /// How many there are.
@@ -192,7 +197,10 @@ impl Flows {
                 shelf.held = shelf.held.saturating_sub(flow.held);
                 flow.held = 0;
                 self.losses.unread += 1;
-                given_up.push((flow.key, std::mem::replace(&mut flow.state, State::Tcp([Direction::done(), Direction::done()]))));
+                given_up.push((
+                    flow.key,
+                    std::mem::replace(&mut flow.state, State::Tcp([Direction::done(), Direction::done()])),
+                ));
             }
         }
         given_up

@@ -56,8 +56,8 @@ pub struct Seen<'a> {
     pub ends: Ends,
     /// How.
     pub kind: NameKind,
-    /// In lower case, without port and trailing dot; octets that are no printable ASCII as `\DDD`.
-    pub text: &'a str,
+    /// Its octets as written, without port and trailing dot.
+    pub octets: &'a [u8],
     /// The same in wire form, where it can be a name.
     pub name: Option<NameRef<'a>>,
 }

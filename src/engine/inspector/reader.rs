@@ -111,6 +111,11 @@ impl Reader {
         if ip.fragment.is_none() {
             return self.transport(packet, ip, is_offloaded, tell);
         }
+        // A first fragment that the capture cut off is all that there will be.
+        if ip.missing > 0 && ip.fragment.is_some_and(|fragment| fragment.offset == 0) {
+            let whole = packet.resume(ip.protocol, ip.payload);
+            return whole.ip().map_or((), |inner| self.transport(&whole, inner, is_offloaded, tell));
+        }
         // Two readings, each perhaps a fragment of another datagram.
         let mut waiting = vec![self.fragments.handle_packet(now, packet)];
         for _ in 0..RESUMED_MAX {
@@ -179,6 +184,9 @@ impl Reader {
         let ends = Ends { src: ip.src, sport: udp.sport, dst: ip.dst, dport: udp.dport };
         if let Some(service) = datagram::Service::of(udp.sport, udp.dport) {
             return service.read(self.at, ends, udp.payload, tell);
+        }
+        if datagram::is_lone_query(udp.payload) {
+            return datagram::Service::Dns.read(self.at, ends, udp.payload, tell);
         }
         let is_dtls = is_dtls(udp.payload);
         if !is_dtls && !may_be_quic(udp.payload) {
@@ -337,7 +345,7 @@ pub(super) fn host(at: At, ends: Ends, kind: NameKind, written: &[u8], tell: Tel
     }
     let name = host.name();
     let name = name.as_ref().map(crate::base::name::NameBuf::as_ref);
-    tell(Observation::Name(Seen { frame: at.frame, time_ns: at.time_ns, ends, kind, text: &host.text(), name }));
+    tell(Observation::Name(Seen { frame: at.frame, time_ns: at.time_ns, ends, kind, octets: host.octets(), name }));
 }
 
 impl Readings {

@@ -138,7 +138,11 @@ impl Stream {
 
     /// Takes a segment with data.
     pub(super) fn segment(
-        &mut self, segment: &Segment<'_>, hint: Hint, losses: &mut StreamLosses, said: &mut dyn FnMut(&mut Readings, Said<'_>),
+        &mut self,
+        segment: &Segment<'_>,
+        hint: Hint,
+        losses: &mut StreamLosses,
+        said: &mut dyn FnMut(&mut Readings, Said<'_>),
     ) {
         if segment.octets.is_empty() {
             return;
@@ -164,7 +168,11 @@ impl Stream {
 
     /// The receiver acknowledged everything before `ack`; `answered` with data.
     pub(super) fn acknowledged(
-        &mut self, ack: u32, answered: bool, losses: &mut StreamLosses, said: &mut dyn FnMut(&mut Readings, Said<'_>),
+        &mut self,
+        ack: u32,
+        answered: bool,
+        losses: &mut StreamLosses,
+        said: &mut dyn FnMut(&mut Readings, Said<'_>),
     ) {
         if let Self::Reading(readings) = self
             && let Some(end) = readings.acknowledged(ack, answered, losses, said)
@@ -218,7 +226,10 @@ impl Readings {
 
     /// Takes a segment; what becomes of the direction where its reading ends.
     fn segment(
-        &mut self, segment: &Segment<'_>, losses: &mut StreamLosses, said: &mut dyn FnMut(&mut Self, Said<'_>),
+        &mut self,
+        segment: &Segment<'_>,
+        losses: &mut StreamLosses,
+        said: &mut dyn FnMut(&mut Self, Said<'_>),
     ) -> Option<Stream> {
         let (at, octets) = self.place(segment)?;
         if at + octets.len() > WINDOW_OCTETS {
@@ -274,7 +285,10 @@ impl Readings {
 
     /// Goes on with a segment that fits nowhere, if it may begin something.
     fn start_anew_at(
-        &mut self, segment: &Segment<'_>, losses: &mut StreamLosses, said: &mut dyn FnMut(&mut Self, Said<'_>),
+        &mut self,
+        segment: &Segment<'_>,
+        losses: &mut StreamLosses,
+        said: &mut dyn FnMut(&mut Self, Said<'_>),
     ) -> Option<Stream> {
         losses.holes += 1;
         let nothing_yet = self.first.fed == 0;
@@ -311,7 +325,9 @@ impl Readings {
         }
         match self.first.dialogue.wants() {
             Wants::Blind(count) if self.last.is_none() => self.pass_blind(count, losses, said),
-            Wants::Start if self.first.fed > KEPT_OCTETS || self.last.is_none() && self.sure.is_none() => Some(Stream::Lost),
+            Wants::Start if self.first.fed > KEPT_OCTETS || self.last.is_none() && self.sure.is_none() => {
+                Some(Stream::Lost)
+            }
             Wants::More if self.first.fed > KEPT_OCTETS => {
                 self.forget_read();
                 None
@@ -331,7 +347,10 @@ impl Readings {
     }
 
     fn pass_blind(
-        &mut self, count: u64, losses: &mut StreamLosses, said: &mut dyn FnMut(&mut Self, Said<'_>),
+        &mut self,
+        count: u64,
+        losses: &mut StreamLosses,
+        said: &mut dyn FnMut(&mut Self, Said<'_>),
     ) -> Option<Stream> {
         let Ok(blind) = usize::try_from(count) else { return Some(Stream::Lost) };
         self.sure = None;
@@ -354,7 +373,11 @@ impl Readings {
     }
 
     fn acknowledged(
-        &mut self, ack: u32, answered: bool, losses: &mut StreamLosses, said: &mut dyn FnMut(&mut Self, Said<'_>),
+        &mut self,
+        ack: u32,
+        answered: bool,
+        losses: &mut StreamLosses,
+        said: &mut dyn FnMut(&mut Self, Said<'_>),
     ) -> Option<Stream> {
         let acked = usize::try_from(ack.wrapping_sub(self.base).cast_signed()).ok()?;
         if acked > self.first.fed && self.first.pieces.behind_hole().is_some_and(|behind| acked >= behind) {

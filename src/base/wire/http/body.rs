@@ -152,7 +152,10 @@ mod tests {
     fn what_headers_promise() {
         assert_eq!(body(b"GET / HTTP/1.1\r\n\r\n"), Body::NONE);
         assert_eq!(body(b"POST / HTTP/1.1\r\ncontent-length: 17\r\n\r\n"), Body::Octets(17));
-        assert_eq!(body(b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, Chunked\r\nContent-Length: 3\r\n\r\n"), Body::Chunks(SIZE));
+        assert_eq!(
+            body(b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, Chunked\r\nContent-Length: 3\r\n\r\n"),
+            Body::Chunks(SIZE)
+        );
         assert_eq!(Body::promised(Request::parse(b"GET / HTTP/1.0\n\n").unwrap().headers(), false), Body::UntilEnd);
     }
 

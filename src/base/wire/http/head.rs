@@ -17,7 +17,9 @@ impl HeadStream {
     pub fn feed(&mut self, octets: &[u8]) -> usize {
         let mut taken = 0;
         // Line by line: a head ends with an empty one.
-        while let Some(rest) = octets.get(taken..).filter(|rest| !rest.is_empty() && !self.is_whole && !self.is_too_long()) {
+        while let Some(rest) =
+            octets.get(taken..).filter(|rest| !rest.is_empty() && !self.is_whole && !self.is_too_long())
+        {
             let line_len = rest.iter().position(|octet| *octet == b'\n').map_or(rest.len(), |at| at + 1);
             self.octets.extend_from_slice(rest.get(..line_len).unwrap_or_default());
             taken += line_len;
@@ -56,10 +58,50 @@ impl HeadStream {
 #[must_use]
 pub fn is_method(word: &[u8]) -> bool {
     const METHODS: &[&str] = &[
-        "GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PATCH", "PROPFIND", "PROPPATCH", "MKCOL", "COPY",
-        "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "MERGE", "POLL", "BCOPY",
-        "BDELETE", "BMOVE", "BPROPFIND", "BPROPPATCH", "RPC_IN_DATA", "RPC_OUT_DATA", "CCM_POST", "SMS_POST", "RPC_CONNECT",
-        "BITS_POST", "MKACTIVITY", "CHECKOUT", "CHECKIN", "VERSION-CONTROL", "PURGE", "LINK", "UNLINK", "SOURCE", "QUERY",
+        "GET",
+        "POST",
+        "HEAD",
+        "PUT",
+        "DELETE",
+        "OPTIONS",
+        "CONNECT",
+        "TRACE",
+        "PATCH",
+        "PROPFIND",
+        "PROPPATCH",
+        "MKCOL",
+        "COPY",
+        "MOVE",
+        "LOCK",
+        "UNLOCK",
+        "REPORT",
+        "SEARCH",
+        "M-SEARCH",
+        "NOTIFY",
+        "SUBSCRIBE",
+        "UNSUBSCRIBE",
+        "MERGE",
+        "POLL",
+        "BCOPY",
+        "BDELETE",
+        "BMOVE",
+        "BPROPFIND",
+        "BPROPPATCH",
+        "RPC_IN_DATA",
+        "RPC_OUT_DATA",
+        "CCM_POST",
+        "SMS_POST",
+        "RPC_CONNECT",
+        "BITS_POST",
+        "MKACTIVITY",
+        "CHECKOUT",
+        "CHECKIN",
+        "VERSION-CONTROL",
+        "PURGE",
+        "LINK",
+        "UNLINK",
+        "SOURCE",
+        "QUERY",
     ];
     METHODS.iter().any(|method| word.eq_ignore_ascii_case(method.as_bytes()))
 }
@@ -215,7 +257,10 @@ mod tests {
     fn heads_as_servers_take_them() {
         let head = b"\r\nget  http://u@Abs.example:80/x?y=1 \tHTTP/1.1\r\nhoSt : \tA.Example:8080 \r\nX\r\nHost:\r\n b.example\r\nUser-Agent: *x\n\n";
         let request = Request::parse(head).unwrap();
-        assert_eq!((request.method, request.target, request.version), (&b"get"[..], &b"http://u@Abs.example:80/x?y=1"[..], &b"HTTP/1.1"[..]));
+        assert_eq!(
+            (request.method, request.target, request.version),
+            (&b"get"[..], &b"http://u@Abs.example:80/x?y=1"[..], &b"HTTP/1.1"[..])
+        );
         assert_eq!(request.target_authority(), Some(&b"Abs.example:80"[..]));
         assert_eq!(request.path(), b"/x?y=1");
         assert_eq!(request.headers().all("host").collect::<Vec<_>>(), [&b"A.Example:8080"[..], b"b.example"]);

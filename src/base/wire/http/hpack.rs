@@ -15,18 +15,87 @@ const STRING_OCTETS_MAX: usize = 1 << 15;
 
 /// Names of the static table (RFC 7541 appendix A).
 const NAMES: [&str; 61] = [
-    ":authority", ":method", ":method", ":path", ":path", ":scheme", ":scheme", ":status", ":status", ":status", ":status",
-    ":status", ":status", ":status", "accept-charset", "accept-encoding", "accept-language", "accept-ranges", "accept",
-    "access-control-allow-origin", "age", "allow", "authorization", "cache-control", "content-disposition", "content-encoding",
-    "content-language", "content-length", "content-location", "content-range", "content-type", "cookie", "date", "etag", "expect",
-    "expires", "from", "host", "if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since",
-    "last-modified", "link", "location", "max-forwards", "proxy-authenticate", "proxy-authorization", "range", "referer",
-    "refresh", "retry-after", "server", "set-cookie", "strict-transport-security", "transfer-encoding", "user-agent", "vary",
-    "via", "www-authenticate",
+    ":authority",
+    ":method",
+    ":method",
+    ":path",
+    ":path",
+    ":scheme",
+    ":scheme",
+    ":status",
+    ":status",
+    ":status",
+    ":status",
+    ":status",
+    ":status",
+    ":status",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "accept-ranges",
+    "accept",
+    "access-control-allow-origin",
+    "age",
+    "allow",
+    "authorization",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-location",
+    "content-range",
+    "content-type",
+    "cookie",
+    "date",
+    "etag",
+    "expect",
+    "expires",
+    "from",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "last-modified",
+    "link",
+    "location",
+    "max-forwards",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "range",
+    "referer",
+    "refresh",
+    "retry-after",
+    "server",
+    "set-cookie",
+    "strict-transport-security",
+    "transfer-encoding",
+    "user-agent",
+    "vary",
+    "via",
+    "www-authenticate",
 ];
 /// Values of the static table where they matter: method, path, scheme, status.
-const VALUES: [&str; 16] =
-    ["", "GET", "POST", "/", "/index.html", "http", "https", "200", "204", "206", "304", "400", "404", "500", "", "gzip, deflate"];
+const VALUES: [&str; 16] = [
+    "",
+    "GET",
+    "POST",
+    "/",
+    "/index.html",
+    "http",
+    "https",
+    "200",
+    "204",
+    "206",
+    "304",
+    "400",
+    "404",
+    "500",
+    "",
+    "gzip, deflate",
+];
 
 type Field = (Box<[u8]>, Box<[u8]>);
 
@@ -59,8 +128,7 @@ impl Decoder {
             } else {
                 let is_kept = first & 0xc0 == 0x40;
                 let index = integer(&mut reader, first, if is_kept { 6 } else { 4 })?;
-                let name =
-                    if index == 0 { string(&mut reader)? } else { self.entry(index).ok_or(Short)?.0.into() };
+                let name = if index == 0 { string(&mut reader)? } else { self.entry(index).ok_or(Short)?.0.into() };
                 let value = string(&mut reader)?;
                 field(&name, &value);
                 if is_kept {
@@ -142,12 +210,24 @@ mod tests {
         let first = decode(&mut decoder, b"\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff");
         assert_eq!(first, [":method=GET", ":scheme=http", ":path=/", ":authority=www.example.com"]);
         let second = decode(&mut decoder, b"\x82\x86\x84\xbe\x58\x86\xa8\xeb\x10\x64\x9c\xbf");
-        assert_eq!(second, [":method=GET", ":scheme=http", ":path=/", ":authority=www.example.com", "cache-control=no-cache"]);
+        assert_eq!(
+            second,
+            [":method=GET", ":scheme=http", ":path=/", ":authority=www.example.com", "cache-control=no-cache"]
+        );
         let third = decode(
             &mut decoder,
             b"\x82\x87\x85\xbf\x40\x88\x25\xa8\x49\xe9\x5b\xa9\x7d\x7f\x89\x25\xa8\x49\xe9\x5b\xb8\xe8\xb4\xbf",
         );
-        assert_eq!(third, [":method=GET", ":scheme=https", ":path=/index.html", ":authority=www.example.com", "custom-key=custom-value"]);
+        assert_eq!(
+            third,
+            [
+                ":method=GET",
+                ":scheme=https",
+                ":path=/index.html",
+                ":authority=www.example.com",
+                "custom-key=custom-value"
+            ]
+        );
         assert_eq!(decoder.octets, 164);
         decode(&mut decoder, b"\x20");
         assert_eq!((decoder.octets, decoder.table.len()), (0, 0));

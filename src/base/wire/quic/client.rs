@@ -81,7 +81,11 @@ impl QuicClient {
     }
 
     fn packet(
-        &mut self, long: &Long<'_>, known: Option<Version>, buffer: &mut Vec<u8>, found: &mut impl FnMut(Found<'_>),
+        &mut self,
+        long: &Long<'_>,
+        known: Option<Version>,
+        buffer: &mut Vec<u8>,
+        found: &mut impl FnMut(Found<'_>),
     ) {
         // A client goes on under its first keys when it takes the id that the server chose.
         let held = self.flights.iter().position(|flight| {
@@ -277,7 +281,11 @@ mod tests {
         let message = hello();
         let half = crypto(&message, 0, 1000);
         let whole = crypto(&message, 0, message.len());
-        let retried = [seal(1, ID, ID, 0, &half), b"\xf0\0\0\0\x01\0\x01xtoken".to_vec(), seal(1, b"server", b"server", 1, &whole)];
+        let retried = [
+            seal(1, ID, ID, 0, &half),
+            b"\xf0\0\0\0\x01\0\x01xtoken".to_vec(),
+            seal(1, b"server", b"server", 1, &whole),
+        ];
         let mut client = QuicClient::default();
         let mut count = 0;
         retried.iter().for_each(|datagram| client.feed(datagram, |_| count += 1));

@@ -89,7 +89,11 @@ pub fn may_be_quic(datagram: &[u8]) -> bool {
     let is_known = Version::known(version).is_some() || is_plain_google(version);
     let is_reserved = version & 0x0f0f_0f0f == 0x0a0a_0a0a;
     // A number of our future: only where the rest is as a client's first must be.
-    is_known || ((is_reserved || version != 0) && first & 0x40 != 0 && datagram.len() >= 1200 && Long::parse(datagram, false).is_some())
+    is_known
+        || ((is_reserved || version != 0)
+            && first & 0x40 != 0
+            && datagram.len() >= 1200
+            && Long::parse(datagram, false).is_some())
 }
 
 #[cfg(test)]

@@ -174,7 +174,12 @@ mod tests {
 
     #[test]
     fn what_is_no_hello_is_left_early() {
-        for stream in [&b"\x16\x03\x03\0\x04\x02\0\0\x10"[..], b"\x17\x03\x03\0\x01", b"\x16\x02\x03\0\x01", b"\x16\x03\x01\0\x04\x01\x02\0\0"] {
+        for stream in [
+            &b"\x16\x03\x03\0\x04\x02\0\0\x10"[..],
+            b"\x17\x03\x03\0\x01",
+            b"\x16\x02\x03\0\x01",
+            b"\x16\x03\x01\0\x04\x01\x02\0\0",
+        ] {
             assert_eq!(HelloStream::default().feed(stream), Progress::Other, "{stream:x?}");
         }
         // An alert before it does no harm; a record of one octet each neither.
