@@ -74,8 +74,17 @@ pub(super) struct InspectArgs {
     #[arg(long, required = true, num_args = 1.., value_name = "FILE|-")]
     pub(super) read: Vec<PathBuf>,
     /// Print every name that is seen, one JSON object a line, and judge nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["vendor", "format", "at"])]
     pub(super) names: bool,
+    /// Only these vendors
+    #[arg(long, num_args = 1.., value_name = "VENDOR")]
+    pub(super) vendor: Vec<String>,
+    /// Judge as of this moment instead of now
+    #[arg(long, value_name = "TIME")]
+    pub(super) at: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub(super) format: TableFormat,
 }
 
 #[derive(Debug, Args)]

@@ -111,7 +111,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Pause(args) => control::pause(args, &store()?, out),
         Command::Sync(args) => sync::run(args, &config()?, out),
         Command::Lint(args) => lint::run(args, &config()?, out),
-        Command::Inspect(args) => inspect::run(args, out),
+        Command::Inspect(args) => inspect::run(args, named, out),
         Command::Export(args) => export::run(args, &config()?, out),
         Command::Blocklist(command) => blocklist::run(command, &config()?, out),
         Command::Config(command) => config::run(command, named, out),

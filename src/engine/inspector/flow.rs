@@ -62,6 +62,10 @@ fn place(packet: &Packet<'_>) -> u64 {
 pub(super) struct Flow {
     pub(super) key: Key,
     pub(super) state: State,
+    /// Octets of IP payloads that the first and the second end sent.
+    pub(super) octets: [u64; 2],
+    /// Whether the second end began it.
+    pub(super) is_second: bool,
     /// Touched since it was last looked at for going.
     is_used: bool,
     held: usize,
@@ -72,6 +76,8 @@ pub(super) struct Flow {
 pub(super) enum State {
     /// TCP: what the first and what the second end sends.
     Tcp([Direction; 2]),
+    /// UDP that is not read.
+    Plain,
     Quic(Box<QuicClient>),
     Dtls(Box<DtlsHello>),
 }
@@ -145,10 +151,10 @@ impl Flows {
         self.shelves.get_mut(shelf)?.flows.get_mut(place)
     }
 
-    /// A new flow, begun by `from`; what had to go for it.
-    pub(super) fn add(&mut self, key: Key, from: IpAddr, state: State) -> (u32, Option<Flow>) {
+    /// A new flow, begun by `from`, which is its second end if `is_second`; what had to go for it.
+    pub(super) fn add(&mut self, key: Key, from: IpAddr, is_second: bool, state: State) -> (u32, Option<Flow>) {
         let shelf_at = usize::try_from(self.hasher.hash_one(from) % SHELVES as u64).unwrap_or(0);
-        let flow = Flow { key, state, is_used: false, held: 0 };
+        let flow = Flow { key, state, octets: [0; 2], is_second, is_used: false, held: 0 };
         let Some(shelf) = self.shelves.get_mut(shelf_at) else { return (0, None) };
         let (place, gone) = if shelf.flows.len() < SHELF_FLOWS {
             shelf.flows.push(flow);
@@ -243,6 +249,7 @@ impl State {
     fn held(&self) -> usize {
         match self {
             Self::Tcp(directions) => directions.iter().map(|direction| direction.stream.held()).sum(),
+            Self::Plain => 0,
             Self::Quic(client) => client.held(),
             Self::Dtls(hello) => hello.held(),
         }
@@ -252,6 +259,7 @@ impl State {
     pub(super) fn is_unread(&self) -> bool {
         match self {
             Self::Tcp(directions) => directions.iter().any(|direction| matches!(direction.stream, Stream::Reading(_))),
+            Self::Plain => false,
             Self::Quic(client) => client.is_waiting(),
             Self::Dtls(hello) => hello.held() > 0,
         }

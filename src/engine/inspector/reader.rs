@@ -12,7 +12,7 @@ use crate::base::wire::http::{Request, Response};
 use crate::base::wire::packet::{Checksum, Frame, Ip, Packet, Tcp, Transport, Udp};
 use crate::base::wire::quic::{Found, QuicClient, may_be_quic};
 use crate::base::wire::tls::{ClientHello, DtlsHello, is_dtls};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 /// Octets of fragments that wait for others.
 const FRAGMENT_OCTETS_MAX: usize = 16 << 20;
@@ -21,9 +21,13 @@ const RESUMED_MAX: usize = 4;
 /// Hops by which packets of one sender may differ.
 const HOPS: u8 = 2;
 
-/// What was said.
+/// What was said, and who talked.
 #[derive(Debug)]
 pub enum Observation<'a> {
+    /// A flow was begun, as far as can be told by whom.
+    Begin(At, Ends),
+    /// A flow is over, or is forgotten: octets that its beginner sent, and that came back.
+    End(At, Ends, [u64; 2]),
     /// A name.
     Name(Seen<'a>),
     /// A client's hello, of TLS, DTLS or QUIC.
@@ -145,9 +149,14 @@ impl Reader {
             Some(at) => at,
             // A flow is begun by a start or by data; acknowledgements of what was not seen are nothing to go by.
             None if !tcp.flags.syn() && tcp.payload.is_empty() => return,
-            None => self.add(key, ip.src, State::Tcp(Default::default()), tell),
+            None => {
+                // Who answers a start did not begin; without a start, the smaller port serves.
+                let is_reply = tcp.flags.syn() && tcp.flags.ack() || !tcp.flags.syn() && tcp.sport < tcp.dport;
+                self.add(key, ip, is_turned != is_reply, State::Tcp(Default::default()), tell)
+            }
         };
-        let Some(Flow { state: State::Tcp(directions), .. }) = self.flows.get(at) else { return };
+        let Some(Flow { state: State::Tcp(directions), octets, .. }) = self.flows.get(at) else { return };
+        count(octets, is_turned, ip);
         let (ours, theirs) = match directions {
             [first, second] if is_turned => (second, first),
             [first, second] => (first, second),
@@ -188,20 +197,20 @@ impl Reader {
         if datagram::is_lone_query(udp.payload) {
             return datagram::Service::Dns.read(self.at, ends, udp.payload, tell);
         }
+        let (key, is_turned) = Key::of(packet, (ip.src, udp.sport), (ip.dst, udp.dport), UDP);
+        let at = match self.flows.find(&key) {
+            Some(at) => at,
+            None => self.add(key, ip, is_turned, State::Plain, tell),
+        };
+        let Some(flow) = self.flows.get(at) else { return };
+        count(&mut flow.octets, is_turned, ip);
         let is_dtls = is_dtls(udp.payload);
         if !is_dtls && !may_be_quic(udp.payload) {
             return;
         }
-        let (key, _) = Key::of(packet, (ip.src, udp.sport), (ip.dst, udp.dport), UDP);
-        let at = match self.flows.find(&key) {
-            Some(at) => at,
-            None if is_dtls => self.add(key, ip.src, State::Dtls(Box::default()), tell),
-            None => self.add(key, ip.src, State::Quic(Box::default()), tell),
-        };
-        let Some(flow) = self.flows.get(at) else { return };
         match &mut flow.state {
-            State::Quic(_) if is_dtls => flow.state = State::Dtls(Box::new(DtlsHello::default())),
-            State::Dtls(_) if !is_dtls => flow.state = State::Quic(Box::new(QuicClient::default())),
+            State::Plain | State::Quic(_) if is_dtls => flow.state = State::Dtls(Box::new(DtlsHello::default())),
+            State::Plain | State::Dtls(_) if !is_dtls => flow.state = State::Quic(Box::new(QuicClient::default())),
             _ => {}
         }
         let now = self.at;
@@ -218,42 +227,53 @@ impl Reader {
                     said_hello(now, ends, NameKind::DtlsSni, view, tell);
                 }
             }
-            State::Quic(_) | State::Tcp(_) => return,
+            State::Plain | State::Quic(_) | State::Tcp(_) => return,
         }
         self.note(at, tell);
     }
 
-    fn add(&mut self, key: Key, from: IpAddr, state: State, tell: Tell<'_>) -> u32 {
-        let (at, gone) = self.flows.add(key, from, state);
-        if let Some(Flow { key, state, .. }) = gone {
-            if state.is_unread() {
+    /// A new flow, begun by the second of its ends if `is_second`.
+    fn add(&mut self, key: Key, ip: &Ip<'_>, is_second: bool, state: State, tell: Tell<'_>) -> u32 {
+        let (at, gone) = self.flows.add(key, ip.src, is_second, state);
+        if let Some(flow) = gone {
+            if flow.state.is_unread() {
                 self.flows.losses.unread += 1;
             } else {
                 self.flows.losses.read += 1;
             }
-            self.finish_flow(&key, state, tell);
+            self.finish_flow(flow, tell);
         }
+        tell(Observation::Begin(self.at, key.directions(is_second)[0]));
         at
     }
 
     fn note(&mut self, at: u32, tell: Tell<'_>) {
         for (key, state) in self.flows.note(at) {
-            self.finish_flow(&key, state, tell);
+            self.finish_state(&key, state, tell);
         }
     }
 
-    fn finish_flow(&mut self, key: &Key, state: State, tell: Tell<'_>) {
+    fn finish_state(&mut self, key: &Key, state: State, tell: Tell<'_>) {
         let State::Tcp(directions) = state else { return };
-        for (mut direction, ends) in directions.into_iter().zip(key.directions()) {
+        for (mut direction, ends) in directions.into_iter().zip(key.directions(false)) {
             let now = self.at;
             direction.stream.finish(&mut self.losses, &mut |readings, said| told(now, ends, readings, &said, tell));
         }
     }
 
+    fn finish_flow(&mut self, flow: Flow, tell: Tell<'_>) {
+        let Flow { key, state, is_second, mut octets, .. } = flow;
+        self.finish_state(&key, state, tell);
+        if is_second {
+            octets.reverse();
+        }
+        tell(Observation::End(self.at, key.directions(is_second)[0], octets));
+    }
+
     /// The frames have ended: tells what is there although its end is not, and forgets all flows.
     pub fn finish(&mut self, tell: Tell<'_>) {
-        for Flow { key, state, .. } in self.flows.drain() {
-            self.finish_flow(&key, state, tell);
+        for flow in self.flows.drain() {
+            self.finish_flow(flow, tell);
         }
     }
 
@@ -286,6 +306,12 @@ impl Reader {
     pub fn flows(&self) -> usize {
         self.flows.len()
     }
+}
+
+fn count(octets: &mut [u64; 2], is_turned: bool, ip: &Ip<'_>) {
+    let [first, second] = octets;
+    let sent = if is_turned { second } else { first };
+    *sent += ip.payload.len() as u64 + u64::from(ip.missing);
 }
 
 /// Whether nothing marks a segment as one that its receiver does not take.
@@ -373,11 +399,11 @@ impl Ends {
 }
 
 impl Key {
-    /// Who sends in either direction.
-    fn directions(&self) -> [Ends; 2] {
+    /// Who sends in either direction; the second end's first if `is_second`.
+    fn directions(&self, is_second: bool) -> [Ends; 2] {
         let [(first, fport), (second, sport)] = self.ends;
         let address = |number| Ipv6Addr::from_bits(number).to_canonical();
         let ends = Ends { src: address(first), sport: fport, dst: address(second), dport: sport };
-        [ends, ends.turned()]
+        if is_second { [ends.turned(), ends] } else { [ends, ends.turned()] }
     }
 }
