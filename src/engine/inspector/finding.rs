@@ -119,6 +119,8 @@ pub struct Blind {
     pub nameless_hellos: u64,
     /// Flows to resolvers by TLS or QUIC (port 853): what they ask is not seen.
     pub encrypted_dns: u64,
+    /// Hosts that serve one port of a vendor's relays, which others use too.
+    pub weak_relays: u64,
     /// Rows, incidents, answers and matches that were given up for want of room.
     pub dropped: u64,
 }
@@ -180,6 +182,20 @@ impl Findings {
             *received += more_received;
             row.last_ns = row.last_ns.max(at.time_ns.min(row.last_ns));
         }
+    }
+
+    /// One port is weak, since others use the same: a relay serves two of its vendor's, or talks to the vendor itself.
+    pub(super) fn weigh_relays(&mut self) {
+        let candidates: Vec<_> = self.relays.keys().cloned().collect();
+        let rows = &self.rows;
+        let serves_others = |host: IpAddr, port: u16, vendor: &Arc<str>| {
+            candidates.iter().any(|(other, at, of)| *other == host && *at != port && of == vendor)
+        };
+        let before = self.relays.len();
+        self.relays.retain(|(host, port, vendor), _| {
+            serves_others(*host, *port, vendor) || rows.keys().any(|key| key.endpoint == *host && key.vendor == *vendor)
+        });
+        self.blind.weak_relays += (before - self.relays.len()) as u64;
     }
 
     pub(super) fn add_relay(&mut self, at: At, ends: Ends, vendor: &Arc<str>, usage: &str) {

@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 /// Flows with something to their name that are held until they end.
 const OPEN_MAX: usize = 65_536;
+/// Where resolvers are asked: plain, by TLS and QUIC, by HTTPS, by DNSCrypt.
+const RESOLVER_PORTS: [u16; 6] = [53, 443, 784, 853, 5443, 8853];
 /// The port of DNS over TLS and QUIC.
 const ENCRYPTED_DNS: u16 = 853;
 
@@ -38,8 +40,8 @@ pub struct Judge {
 enum Open {
     /// Only its address, or what its client resolved to it, says so; a name of its own decides over that.
     Perhaps(At, Hit),
-    /// It belongs to this row.
-    Known(RowKey),
+    /// It belongs to this row; whether its own name said so.
+    Known(RowKey, bool),
     /// A name of its own said otherwise.
     Cleared,
 }
@@ -102,6 +104,7 @@ impl Judge {
     #[must_use]
     pub fn finish(mut self) -> Findings {
         self.findings.blind.dropped += self.memory.dropped + self.signatures.dropped;
+        self.findings.weigh_relays();
         self.findings
     }
 
@@ -142,7 +145,10 @@ impl Judge {
         };
         let evidence = format!("{} port {}: {how}", ends.dst, ends.dport);
         let destination = resolved.as_ref().map_or_else(|| ends.dst.to_string(), |resolved| resolved.name.to_string());
-        let Some(hit) = self.hit(ends.src, &verdict, rule, Channel::Address, destination, evidence) else { return };
+        let Some(hit) = self.hit((ends.src, ends.dport), &verdict, rule, Channel::Address, (destination, evidence))
+        else {
+            return;
+        };
         if self.open.len() >= OPEN_MAX {
             self.findings.blind.dropped += 1;
             // It counts, only its own name cannot take it back any more.
@@ -174,7 +180,7 @@ impl Judge {
     fn end(&mut self, at: At, ends: Ends, octets: [u64; 2]) {
         self.signatures.end(ends);
         match self.open.remove(&ends) {
-            Some(Open::Known(key)) => self.findings.add_octets(&key, at, octets),
+            Some(Open::Known(key, _)) => self.findings.add_octets(&key, at, octets),
             Some(Open::Perhaps(begun, hit)) => {
                 let key = hit.key.clone();
                 self.findings.add(begun, hit);
@@ -212,8 +218,12 @@ impl Judge {
         };
         let verdict = self.policy.decide(&subject);
         let evidence = format!("{} {} to {} port {}", seen.kind, escaped(seen.octets), ends.dst, ends.dport);
-        let hit =
-            verdict.rule.and_then(|rule| self.hit(ends.src, &verdict, rule, channel, escaped(seen.octets), evidence));
+        let hit = verdict.rule.and_then(|rule| {
+            // Where its address is what is listed, its name is not the reason.
+            let by_name = self.policy.decide(&Subject { address: None, port: None, ..subject }).rule == Some(rule);
+            let channel = if by_name { channel } else { Channel::Address };
+            self.hit((ends.src, ends.dport), &verdict, rule, channel, (escaped(seen.octets), evidence))
+        });
         let Some(hit) = hit else {
             // Its own name is nobody's: whatever its address said, it is not the vendor's.
             if let Some(open) = self.open.get_mut(&ends).filter(|open| matches!(open, Open::Perhaps(..))) {
@@ -225,7 +235,7 @@ impl Judge {
             self.note_blocked(at, ends, &hit.key.vendor, name);
         }
         if !is_query && (self.open.len() < OPEN_MAX || self.open.contains_key(&ends)) {
-            self.open.insert(ends, Open::Known(hit.key.clone()));
+            self.open.insert(ends, Open::Known(hit.key.clone(), true));
         }
         self.findings.add(at, hit);
     }
@@ -263,11 +273,11 @@ impl Judge {
         };
         let key = RowKey { endpoint: ends.src, vendor: Arc::clone(&hit.vendor), purpose };
         // A request that was counted by its name is not counted again.
-        let is_counted = matches!(self.open.get(&ends), Some(Open::Known(held)) if *held == key);
+        let is_named = matches!(self.open.get(&ends), Some(Open::Known(held, true)) if *held == key);
         let texts: Vec<String> =
             hit.matches.iter().map(|found| format!("{} in frame {}", found.text, found.frame)).collect();
         let evidence = if texts.is_empty() { "the same forms again".to_owned() } else { texts.join(", ") };
-        let is_attempt = !is_counted || texts.is_empty();
+        let is_attempt = hit.is_attempt && !is_named;
         let destination = ends.dst.to_string();
         let rule = None;
         self.findings.add(
@@ -275,7 +285,7 @@ impl Judge {
             Hit { key: key.clone(), decision, channel: Channel::Signature, destination, evidence, rule, is_attempt },
         );
         if self.open.len() < OPEN_MAX || self.open.contains_key(&ends) {
-            self.open.insert(ends, Open::Known(key));
+            self.open.insert(ends, Open::Known(key, is_named));
         }
     }
 
@@ -286,18 +296,23 @@ impl Judge {
         own.filter_map(|(id, _)| self.policy.staged(id).map(|staged| staged.stage)).max()
     }
 
+    /// What a verdict comes to. An address that is listed as a resolver is one on a resolver's ports only.
     fn hit(
         &self,
-        endpoint: IpAddr,
+        (endpoint, port): (IpAddr, u16),
         verdict: &Verdict,
         rule: RuleId,
         channel: Channel,
-        destination: String,
-        evidence: String,
+        said: (String, String),
     ) -> Option<Hit> {
         let facts = self.policy.facts(rule)?;
+        let is_resolver = facts.purpose.family() == Family::Bypass && channel == Channel::Address;
+        if is_resolver && !RESOLVER_PORTS.contains(&port) {
+            return None;
+        }
         let key = RowKey { endpoint, vendor: facts.vendor, purpose: facts.purpose };
         let rule = Some(format!("{} {}", facts.place, facts.pattern));
+        let (destination, evidence) = said;
         Some(Hit { key, decision: verdict.decision, channel, destination, evidence, rule, is_attempt: true })
     }
 }

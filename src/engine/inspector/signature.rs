@@ -58,6 +58,8 @@ pub(super) struct SignatureHit {
     pub(super) vendor: Arc<str>,
     /// What was found, in order of the frames; what was told before is left out.
     pub(super) matches: Vec<Match>,
+    /// Whether it is a request; a reply belongs to the request before it, unless it is what made it a hit.
+    pub(super) is_attempt: bool,
 }
 
 impl Signatures {
@@ -121,7 +123,7 @@ impl Signatures {
                 _ => continue,
             };
             if let Some(vendor) = self.vendors.get(vendor) {
-                hit(SignatureHit { vendor: Arc::clone(vendor), matches: told });
+                hit(SignatureHit { vendor: Arc::clone(vendor), matches: told, is_attempt: is_attempt || !was_hit });
             }
         }
     }

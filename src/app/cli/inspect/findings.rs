@@ -205,6 +205,10 @@ fn unseen(findings: &Findings, sources: &[Read]) -> Vec<String> {
     );
     say(blind.nameless_hellos, "handshakes without a server name");
     say(blind.encrypted_dns, "flows to port 853 (DNS over TLS or QUIC): what they ask is encrypted");
+    say(
+        blind.weak_relays,
+        "hosts that serve one port of a vendor's relays, and nothing else that says so: too little to go by",
+    );
     say(blind.dropped, "findings and answers given up for want of room");
     for Read { name, stats, reader } in sources {
         let (counters, streams, flows, fragments) =
