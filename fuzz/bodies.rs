@@ -4,7 +4,10 @@
 use interdict::base::model::{Mono, Stage, Wall};
 use interdict::base::name::{Match, Name, NameRef};
 use interdict::base::wire::dns::{AnswerView, Head, Malformed, QueryView, Rcode, Reply};
+use interdict::base::wire::packet::{Frame, LinkType, TUNNELS_MAX, Transport};
+use interdict::engine::inspector::fragments::Fragments;
 use interdict::engine::resolver::{AnswerLimits, CacheKey, StoredAnswer};
+use interdict::io::capture::{FileSource, Next, PcapWriter, Source};
 use interdict::policy::gate::{Gate, Limits};
 use interdict::policy::list::{Format, vendor};
 use interdict::policy::{List, Policy, Reading, RuleSetBuilder, Settings, Subject, What};
@@ -96,4 +99,65 @@ pub(crate) fn list(data: &[u8]) {
             What::Apart(_) => decide("ads1.x.example".parse().ok().as_ref(), client),
         }
     }
+}
+
+/// A frame of the link type that the first two octets say: it is refused, or what is read of it lies within it, and as fragments
+/// it stays within the table's bounds.
+pub(crate) fn packet(data: &[u8]) {
+    let Some((&link, bytes)) = data.split_first_chunk() else { return };
+    let Ok(packet) = Frame::new(LinkType(u16::from_le_bytes(link)), bytes).decode() else { return };
+    let within = |part: &[u8]| part.is_empty() || bytes.as_ptr_range().contains(&part.as_ptr()) && part.len() <= bytes.len();
+    assert!(packet.tunnels.depth <= TUNNELS_MAX && packet.link.vlans.ids().len() <= 4);
+    assert_eq!(packet.tunnels.depth == 0, packet.tunnels.outermost.is_none());
+    let _ = packet.neighbour();
+    let Some(ip) = packet.ip() else { return };
+    assert!(within(ip.header) && within(ip.payload) && ip.src.is_ipv4() == ip.dst.is_ipv4());
+    assert_eq!(ip.fragment.is_some(), ip.transport == Transport::Fragment);
+    let _ = (ip.checksum(), ip.header_checksum_is_good());
+    match ip.transport {
+        Transport::Tcp(tcp) => {
+            assert!(within(tcp.payload) && tcp.options().count() <= 20);
+            assert_eq!(ip.ports(), Some((tcp.sport, tcp.dport)));
+        }
+        Transport::Udp(udp) => assert!(within(udp.payload) && ip.ports() == Some((udp.sport, udp.dport))),
+        Transport::Icmp(icmp) => assert!(icmp.quoted().is_none_or(|quoted| within(quoted.payload))),
+        Transport::Fragment | Transport::Broken | Transport::Other => {}
+    }
+    let mut fragments = Fragments::new(1 << 20);
+    for second in 0..3 {
+        if let Some(datagram) = fragments.handle_packet(Mono::from_nanos(second), &packet) {
+            let _ = packet.resume(datagram.protocol, &datagram.first);
+        }
+        assert!(fragments.octets() <= 1 << 20);
+    }
+}
+
+/// A capture file: its frames lie within it, and what is written of them is read again.
+pub(crate) fn capture(data: &[u8]) {
+    let mut source = FileSource::new("fuzz".into(), Box::new(std::io::Cursor::new(data.to_vec())), false);
+    let (mut octets, mut frames) = (0, 0);
+    let mut writer: Option<PcapWriter<Vec<u8>>> = None;
+    loop {
+        match source.next() {
+            Ok(Next::Frame(frame)) => {
+                (octets, frames) = (octets + frame.bytes.len(), frames + 1);
+                let _ = frame.decode();
+                let writer = writer.get_or_insert_with(|| PcapWriter::new(Vec::new(), frame.link).expect("a vector"));
+                writer.write(&frame).expect("a vector");
+            }
+            Ok(Next::Idle) => panic!("a file that is not followed never idles"),
+            Ok(Next::End) => break,
+            Err(error) => {
+                assert!(error.to_string().starts_with("fuzz: "));
+                break;
+            }
+        }
+    }
+    assert!(octets <= data.len() && source.stats().octets <= data.len() as u64 && source.stats().frames == frames);
+    let Some(writer) = writer else { return };
+    let written = frames - writer.refused();
+    let again = writer.finish().expect("a vector");
+    let mut again = FileSource::new("again".into(), Box::new(std::io::Cursor::new(again)), false);
+    while let Ok(Next::Frame(_)) = again.next() {}
+    assert_eq!((again.stats().frames, again.stats().torn), (written, 0));
 }

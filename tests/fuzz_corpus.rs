@@ -67,3 +67,13 @@ fn vendor_files() {
 fn lists() {
     replay("list", bodies::list);
 }
+
+#[test]
+fn packets() {
+    replay("packet", bodies::packet);
+}
+
+#[test]
+fn captures() {
+    replay("capture", bodies::capture);
+}

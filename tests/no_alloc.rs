@@ -4,11 +4,14 @@
 
 #[path = "common/dns.rs"]
 mod dns_fixture;
+#[path = "common/frames.rs"]
+mod frames;
 
 use dns_fixture::*;
 use hickory_proto::rr::RecordType;
 use interdict::base::model::{BlockAnswer, Stage};
 use interdict::base::name::Name;
+use interdict::base::wire::packet::{Content, Frame, LinkType, Transport};
 use interdict::engine::resolver::front::{self, answer, answer_from};
 use interdict::engine::resolver::{Ask, Cache, Failure, Outcome};
 use interdict::policy::list::Format;
@@ -143,4 +146,39 @@ fn rules_with_conditions_and_patterns_allocate_nothing_once_warm() {
         let (count, verdict) = allocations(|| policy.decide(subject));
         assert_eq!((count, verdict), (0, first), "{subject:?}");
     }
+}
+
+#[test]
+fn decoding_allocates_nothing() {
+    let plain = frames::tcp_frame(1, frames::PSH_ACK, &[7; 900]);
+    let vxlan = frames::udp_frame(40_000, 4789, &[&[8, 0, 0, 0, 0, 0, 5, 0], &plain[..]].concat());
+    let six = frames::ipv6(0, &frames::options6(58, &[1, 0, 0, 0, 0, 0, 0, 0, 0x45, 0, 0, 0]));
+    let cases = [
+        plain.clone(),
+        frames::ethernet(0x8100, &frames::vlan(5, 0x86dd, &six)),
+        vxlan,
+        frames::ethernet(
+            0x0806,
+            &[0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 2],
+        ),
+        frames::ethernet(0x0800, &frames::ipv4_fragment(17, 1, 0, true, &[0; 8])),
+        plain[..40].to_vec(),
+        vec![0; 9],
+    ];
+    let mut read = 0;
+    for bytes in &cases {
+        let (count, kinds) = allocations(|| {
+            let packet = Frame::new(LinkType::ETHERNET, bytes).decode().ok()?;
+            let Content::Ip(ip) = packet.content else { return packet.neighbour().map(|_| 1) };
+            let _ = (ip.checksum(), ip.header_checksum_is_good(), ip.ports());
+            Some(match ip.transport {
+                Transport::Tcp(tcp) => tcp.options().count() + 2,
+                Transport::Icmp(icmp) => usize::from(icmp.quoted().is_some()) + 3,
+                _ => 5,
+            })
+        });
+        assert_eq!(count, 0, "{bytes:x?}");
+        read += usize::from(kinds.is_some());
+    }
+    assert_eq!(read, cases.len() - 1, "all but the last can be read");
 }

@@ -3,11 +3,13 @@
 //! | type | what |
 //! |---|---|
 //! | [`FileSource`] | pcap and pcapng, also compressed, from standard input, or still being written |
+//! | [`live::open`], [`live::RingSource`], [`live::PnetSource`] | interfaces |
 //! | [`PcapWriter`] | frames into a pcap file |
 
 mod compressed;
 mod file;
 mod input;
+pub mod live;
 mod pcap;
 mod pcapng;
 #[cfg(test)]

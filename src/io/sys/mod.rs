@@ -6,6 +6,8 @@
 //! | [`clock`] | the two clocks |
 //! | [`socket`] | the one opener of sockets, with errors in words |
 //! | [`mmsg`] | datagrams in batches, with the address they were sent to |
+//! | [`packet`] | packet sockets, opened and asked what they lost |
+//! | [`ring`] | packets from a ring that is shared with the kernel |
 //! | [`plane`] | what every thread of the data plane shares |
 //! | [`reply`] | the way back to a client, from whichever thread has its answer |
 //! | [`child`] | programs run within limits, and ended with all their children |
@@ -18,6 +20,8 @@ pub mod child;
 pub mod clock;
 pub mod limits;
 pub mod mmsg;
+pub mod packet;
 pub mod plane;
 pub mod reply;
+pub mod ring;
 pub mod socket;
