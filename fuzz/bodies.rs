@@ -106,7 +106,8 @@ pub(crate) fn list(data: &[u8]) {
 pub(crate) fn packet(data: &[u8]) {
     let Some((&link, bytes)) = data.split_first_chunk() else { return };
     let Ok(packet) = Frame::new(LinkType(u16::from_le_bytes(link)), bytes).decode() else { return };
-    let within = |part: &[u8]| part.is_empty() || bytes.as_ptr_range().contains(&part.as_ptr()) && part.len() <= bytes.len();
+    let within =
+        |part: &[u8]| part.is_empty() || bytes.as_ptr_range().contains(&part.as_ptr()) && part.len() <= bytes.len();
     assert!(packet.tunnels.depth <= TUNNELS_MAX && packet.link.vlans.ids().len() <= 4);
     assert_eq!(packet.tunnels.depth == 0, packet.tunnels.outermost.is_none());
     let _ = packet.neighbour();
