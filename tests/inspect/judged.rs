@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const VENDOR: &str = r#"
+version = 1
 [vendor]
 id = "acme"
 name = "Acme"
@@ -36,10 +37,10 @@ confidence = "high"
 [[signature]]
 kind = "body-magic"
 offset = 0
-value = "ACME"
+value = ["ACME"]
 source = ["s"]
 confidence = "high"
-[[dns_fallback]]
+[[fallback]]
 order = 1
 address = "9.9.9.9"
 operator = "Somebody"
@@ -54,7 +55,7 @@ impl Lab {
         let lab = Self(tempfile::tempdir().unwrap());
         fs::create_dir(lab.path("vendors")).unwrap();
         fs::write(lab.path("vendors/acme.toml"), VENDOR).unwrap();
-        let stages = "[[policy.stages]]\nvendor = \"acme\"\nstage = \"block\"\n";
+        let stages = "[policy.stages]\n\"acme\" = \"block\"\n";
         let config = format!("version = 1\n[policy]\nvendors = {:?}\n{stages}", lab.path("vendors"));
         fs::write(lab.path("interdict.toml"), config).unwrap();
         lab

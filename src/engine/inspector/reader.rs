@@ -168,6 +168,7 @@ impl Reader {
         if tcp.flags.syn() {
             let is_new = ours.stream.open(tcp.seq);
             ours.ttl = Some(ip.ttl);
+            ours.is_summed |= !is_offloaded && ip.checksum() == Checksum::Good;
             if is_new && !tcp.flags.ack() {
                 *theirs = Direction::default();
             }

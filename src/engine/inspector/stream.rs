@@ -11,6 +11,8 @@ use crate::base::wire::pieces::{Keep, Pieces};
 const WINDOW_OCTETS: usize = 72 << 10;
 /// Octets that are kept after they were read, to be compared with what comes again.
 const KEPT_OCTETS: usize = 16 << 10;
+/// Octets that are kept of a direction whose start was not seen and that is not understood.
+const UNANCHORED_OCTETS: usize = 4 << 10;
 /// How far before the first segment that was seen an earlier one may begin.
 const EARLIER_OCTETS: usize = 16 << 10;
 /// Acknowledgements of octets that never came, before they are given up: the capture lost them.
@@ -86,6 +88,9 @@ impl Reading {
 
     /// Feeds what is new at the front, as far as it is wanted.
     fn advance(&mut self, said: &mut dyn FnMut(Said<'_>)) {
+        if self.dialogue.wants() == Wants::Nothing {
+            return;
+        }
         let joined = self.pieces.contiguous();
         if let Some(new) = joined.get(self.fed..).filter(|new| !new.is_empty()) {
             self.dialogue.feed(new, said);
@@ -231,6 +236,11 @@ impl Readings {
         losses: &mut StreamLosses,
         said: &mut dyn FnMut(&mut Self, Said<'_>),
     ) -> Option<Stream> {
+        let is_behind = segment.seq.wrapping_sub(self.base).cast_signed() > 0;
+        let is_lost = self.first.dialogue.wants() == Wants::Start && !self.has_alternatives();
+        if is_lost && is_behind && Dialogue::may_start(self.hint, segment.octets) {
+            return self.start_anew_at(segment, losses, said);
+        }
         let (at, octets) = self.place(segment)?;
         if at + octets.len() > WINDOW_OCTETS {
             losses.beyond_window += octets.len() as u64;
@@ -325,9 +335,9 @@ impl Readings {
         }
         match self.first.dialogue.wants() {
             Wants::Blind(count) if self.last.is_none() => self.pass_blind(count, losses, said),
-            Wants::Start if self.first.fed > KEPT_OCTETS || self.last.is_none() && self.sure.is_none() => {
-                Some(Stream::Lost)
-            }
+            // What came before a first segment that was not the start may still come.
+            Wants::Start if !self.is_anchored && self.first.pieces.span() <= UNANCHORED_OCTETS => None,
+            Wants::Start if self.first.fed > KEPT_OCTETS || !self.has_alternatives() => Some(Stream::Lost),
             Wants::More if self.first.fed > KEPT_OCTETS => {
                 self.forget_read();
                 None
