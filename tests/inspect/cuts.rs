@@ -49,7 +49,7 @@ fn streams() -> Vec<(u16, Vec<u8>)> {
         (443, tls.clone()),
         (25, [&b"EHLO me\r\nSTARTTLS\r\n"[..], &tls].concat()),
         (3128, [&b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n"[..], &tls].concat()),
-        (80, b"POST /x HTTP/1.1\r\nHost: h.example\r\nContent-Length: 9\r\n\r\n123456789GET / HTTP/1.1\r\nhost: i.example\r\n\r\n".to_vec()),
+        (80, [&b"POST /x HTTP/1.1\r\nHost: h.example\r\nContent-Length: 9\r\n\r\n123456789"[..], b"GET / HTTP/1.1\r\nhost: i.example\r\n\r\n"].concat()),
         (53, b"\0\x13\0\x01\x01\0\0\x01\0\0\0\0\0\0\x01d\0\0\x01\0\x01\0\x13\0\x02\x01\0\0\x01\0\0\0\0\0\0\x01e\0\0\x01\0\x01".to_vec()),
     ];
     if let Some(folder) = tier::shared("captures") {
@@ -87,7 +87,7 @@ fn collect(frame: &Frame<'_>, flows: &mut Flows) {
     let Transport::Tcp(tcp) = ip.transport else { return };
     let key = (tcp.sport, tcp.dport, ip.src, ip.dst);
     if tcp.flags.syn() && !tcp.flags.ack() {
-        flows.entry(key).or_insert((tcp.seq.wrapping_add(1), Vec::new()));
+        flows.entry(key).or_insert_with(|| (tcp.seq.wrapping_add(1), Vec::new()));
     } else if let Some((first, octets)) = flows.get_mut(&key) {
         let at = usize::try_from(tcp.seq.wrapping_sub(*first)).unwrap();
         if at == octets.len() && at + tcp.payload.len() <= STREAM_OCTETS && ip.missing == 0 {

@@ -207,7 +207,10 @@ mod tests {
     proptest! {
         /// More octets never turn what is known into something else.
         #[test]
-        fn what_is_told_stays(bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..6_u8], 0..40), first in prop::sample::select(vec![3_u8, 4, 5, 0, 0x20, 0x30, 0x0d, 0x12])) {
+        fn what_is_told_stays(
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..6_u8], 0..40),
+            first in prop::sample::select(vec![3_u8, 4, 5, 0, 0x20, 0x30, 0x0d, 0x12]),
+        ) {
             let bytes = [&[first][..], &bytes].concat();
             let mut known = Start::Short;
             for end in 0..=bytes.len() {

@@ -487,6 +487,15 @@ mod tests {
         (told, dialogue)
     }
 
+    /// A greeting, then the hello in two frames.
+    fn tds(tls: &[u8]) -> Vec<u8> {
+        let frame = |content: &[u8]| {
+            let len = u16::try_from(content.len() + 8).unwrap().to_be_bytes();
+            [&[0x12, 1][..], &len, &[0; 4], content].concat()
+        };
+        [frame(&[0; 4]), frame(&tls[..40]), frame(&tls[40..])].concat()
+    }
+
     type Case = (&'static str, Vec<u8>, Vec<&'static str>);
 
     fn cases() -> Vec<Case> {
@@ -497,21 +506,32 @@ mod tests {
             ("smtp", with(b"EHLO x\r\nSTARTTLS\r\n"), vec!["tls a.example"]),
             ("imap", with(b"a1 CAPABILITY\r\na2 STARTTLS\r\n"), vec!["tls a.example"]),
             ("xmpp", with(b"<stream:stream to='a'><starttls xmlns='b'/>"), vec!["tls a.example"]),
-            ("connect", with(b"CONNECT a.example:443 HTTP/1.1\r\nHost: b.example:443\r\n\r\n"), vec!["http b.example", "tls a.example"]),
+            (
+                "connect",
+                with(b"CONNECT a.example:443 HTTP/1.1\r\nHost: b.example:443\r\n\r\n"),
+                vec!["http b.example", "tls a.example"],
+            ),
             ("socks5", with(b"\x05\x01\0\x05\x01\0\x03\x09a.example\x01\xbb"), vec!["tls a.example"]),
             ("proxy", with(b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n"), vec!["tls a.example"]),
             ("postgresql", with(b"\0\0\0\x08\x04\xd2\x16\x2f"), vec!["tls a.example"]),
             (
                 "pipelined",
-                b"POST / HTTP/1.1\r\nHost: A.example\r\nContent-Length: 5\r\n\r\n12345GET / HTTP/1.1\r\nHost: b.example:80\r\n\r\n\r\nPOST / HTTP/1.1\r\nHost: c.example\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.0\n\n".to_vec(),
+                [
+                    &b"POST / HTTP/1.1\r\nHost: A.example\r\nContent-Length: 5\r\n\r\n12345"[..],
+                    b"GET / HTTP/1.1\r\nHost: b.example:80\r\n\r\n\r\n",
+                    b"POST / HTTP/1.1\r\nHost: c.example\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+                    b"GET / HTTP/1.0\n\n",
+                ]
+                .concat(),
                 vec!["http a.example", "http b.example", "http c.example", "http "],
             ),
             (
                 "replies",
-                b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nKLZFHTTP/1.1 304 x\r\n\r\n".to_vec(),
+                b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nKLZFHTTP/1.1 304 x\r\n\r\n"
+                    .to_vec(),
                 vec!["reply 100", "reply 200", "body KLZF", "reply 304"],
             ),
-            ("tds", [&b"\x12\x01\0\x0c\0\0\0\0\0\0\0\0\x12\x01\0\x30\0\0\0\0"[..], &tls[..40], b"\x12\x01", &u16::try_from(tls.len() - 32).unwrap().to_be_bytes(), &[0; 4], &tls[40..]].concat(), vec!["tls a.example"]),
+            ("tds", tds(&tls), vec!["tls a.example"]),
         ]
     }
 

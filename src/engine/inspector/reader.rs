@@ -10,8 +10,8 @@ use crate::base::model::Mono;
 use crate::base::wire::host::Host;
 use crate::base::wire::http::{Request, Response};
 use crate::base::wire::packet::{Checksum, Frame, Ip, Packet, Tcp, Transport, Udp};
-use crate::base::wire::quic::{Found, QuicClient, may_be_quic};
-use crate::base::wire::tls::{ClientHello, DtlsHello, is_dtls};
+use crate::base::wire::quic::{Found, may_be_quic};
+use crate::base::wire::tls::{ClientHello, is_dtls};
 use std::net::Ipv6Addr;
 
 /// Octets of fragments that wait for others.
@@ -210,8 +210,8 @@ impl Reader {
             return;
         }
         match &mut flow.state {
-            State::Plain | State::Quic(_) if is_dtls => flow.state = State::Dtls(Box::new(DtlsHello::default())),
-            State::Plain | State::Dtls(_) if !is_dtls => flow.state = State::Quic(Box::new(QuicClient::default())),
+            State::Plain | State::Quic(_) if is_dtls => flow.state = State::Dtls(Box::default()),
+            State::Plain | State::Dtls(_) if !is_dtls => flow.state = State::Quic(Box::default()),
             _ => {}
         }
         let now = self.at;

@@ -11,8 +11,7 @@ const RECORDS_MAX: usize = 32;
 /// Whether a datagram starts with a DTLS handshake record.
 #[must_use]
 pub fn is_dtls(datagram: &[u8]) -> bool {
-    matches!(datagram, [22, 0xfe, 0xfd | 0xfe | 0xff, 0, 0, ..] | [22, 1, 0, 0, 0, ..])
-        && datagram.len() > DTLS_RECORD_OCTETS
+    matches!(datagram, [22, 0xfe, 0xfd..=0xff, 0, 0, ..] | [22, 1, 0, 0, 0, ..]) && datagram.len() > DTLS_RECORD_OCTETS
 }
 
 /// Joins the fragments of a ClientHello. A second hello (with the server's cookie) starts anew.
