@@ -41,13 +41,6 @@ impl Vlans {
             self.count += 1;
         }
     }
-
-    /// Adds the tag above those that there are.
-    pub(super) fn push_outer(&mut self, tag: u16) {
-        self.ids.rotate_right(1);
-        self.ids[0] = tag & 0x0fff;
-        self.count = (self.count + 1).min(VLANS_KEPT as u8);
-    }
 }
 
 /// Reads the link layer of a captured frame into `link`; the layer that follows, and its octets.

@@ -109,10 +109,11 @@ impl<'a> Packet<'a> {
     {
         let Content::Ip(ip) = self.content else { return *self };
         let mut walk = Walk { link: self.link, tunnels: self.tunnels, outer: None };
-        match walk.enter(ip.reassembled(protocol, payload)) {
-            Entered::Done(packet) => packet,
-            // There is always an outer packet to fall back upon after entering a tunnel.
-            Entered::Inside(layer, bytes) => walk.run(layer, bytes).unwrap_or(*self),
+        let ip = ip.reassembled(protocol, payload);
+        match walk.enter(&ip) {
+            None => walk.packet(Content::Ip(ip)),
+            // Having entered a tunnel there is always the packet around it to fall back upon.
+            Some((layer, bytes)) => walk.run(layer, bytes).unwrap_or(*self),
         }
     }
 }
@@ -127,7 +128,8 @@ impl<'a> Frame<'a> {
         let mut walk = Walk { link: Link::default(), tunnels: Tunnels::default(), outer: None };
         let (layer, bytes) = link::read(self.link, self.bytes, &mut walk.link)?;
         if let Some(tag) = self.vlan_tag {
-            walk.link.vlans.push_outer(tag);
+            // It stood before those that are still to come.
+            walk.link.vlans.push(tag);
         }
         walk.run(layer, bytes)
     }
@@ -141,24 +143,14 @@ struct Walk<'a> {
     outer: Option<Packet<'a>>,
 }
 
-/// What came of looking into an IP packet.
-#[expect(clippy::large_enum_variant, reason = "lives for one match; a box would allocate for each packet")]
-enum Entered<'a> {
-    /// It is the innermost one.
-    Done(Packet<'a>),
-    /// It carries this.
-    Inside(Layer, &'a [u8]),
-}
-
 impl<'a> Walk<'a> {
     /// The innermost packet, or the one that carries what cannot be read.
     #[inline]
     fn run(&mut self, layer: Layer, bytes: &'a [u8]) -> Result<Packet<'a>, Fault> {
-        let innermost = self.descend(layer, bytes);
-        match (innermost, self.outer) {
-            (Ok(packet), Some(outer)) if matches!(packet.content, Content::Other(_)) => Ok(outer),
-            (Err(_), Some(outer)) => Ok(outer),
-            (innermost, _) => innermost,
+        match (self.descend(layer, bytes), self.outer) {
+            (innermost, None) => innermost,
+            (Ok(packet), Some(_)) if !matches!(packet.content, Content::Other(_)) => Ok(packet),
+            (_, Some(outer)) => Ok(outer),
         }
     }
 
@@ -176,26 +168,26 @@ impl<'a> Walk<'a> {
                     continue;
                 }
             };
-            match self.enter(ip) {
-                Entered::Done(packet) => return Ok(packet),
-                Entered::Inside(next, inner) => (layer, bytes) = (next, inner),
+            match self.enter(&ip) {
+                Some(inside) => (layer, bytes) = inside,
+                None => return Ok(self.packet(Content::Ip(ip))),
             }
         }
         Err(Fault::TooDeep)
     }
 
+    /// Goes into a tunnel; `None` if the packet is none's, or one too many.
     #[inline]
-    fn enter(&mut self, ip: Ip<'a>) -> Entered<'a> {
-        let inside = tunnel::inside(&ip);
-        let here = self.packet(Content::Ip(ip));
-        let Some(inside) = inside else { return Entered::Done(here) };
+    fn enter(&mut self, ip: &Ip<'a>) -> Option<(Layer, &'a [u8])> {
+        let inside = tunnel::inside(ip)?;
         if self.tunnels.depth >= TUNNELS_MAX {
-            return Entered::Done(Packet { tunnels: Tunnels { too_deep: true, ..self.tunnels }, ..here });
+            self.tunnels.too_deep = true;
+            return None;
         }
-        self.outer = Some(here);
-        self.tunnels.enter(&inside, &ip);
+        self.outer = Some(self.packet(Content::Ip(*ip)));
+        self.tunnels.enter(&inside, ip);
         self.link = Link::default();
-        Entered::Inside(inside.layer, inside.bytes)
+        Some((inside.layer, inside.bytes))
     }
 
     #[inline]

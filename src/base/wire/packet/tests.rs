@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::model::Mac;
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use frames::*;
 use proptest::prelude::*;
 use std::net::IpAddr;
@@ -398,7 +399,7 @@ fn tunnelled() -> Vec<(TunnelKind, Vec<u8>, Option<[u8; 6]>)> {
         (T::Gre, over_udp(4754, &[0, 0, 8, 0], &four), None),
         (T::Mpls, over_udp(6635, &[0, 1, 1, 64], &six), None),
         (T::Vxlan, over_udp(4789, &[8, 0, 0, 0, 0, 0, 5, 0], &inner), Some(A_MAC)),
-        (T::Vxlan, over_udp(8472, &[8, 0, 0, 0, 0, 0, 5, 0], &inner), Some(A_MAC)),
+        (T::Vxlan, over_udp(8472, &[8, 1, 2, 3, 0, 0, 5, 9], &inner), Some(A_MAC)),
         (T::Vxlan, over_udp(4790, &[12, 0, 0, 1, 0, 0, 5, 0], &four), None),
         (T::Geneve, over_udp(6081, &[1, 0, 0x65, 0x58, 0, 0, 5, 0, 0, 0, 0, 0], &inner), Some(A_MAC)),
         (T::Geneve, over_udp(6081, &[0, 0, 0x86, 0xdd, 0, 0, 5, 0], &six), None),
@@ -476,6 +477,58 @@ proptest! {
         if let Ok(packet) = Frame::new(LinkType(link), &bytes).decode() {
             touch(&packet);
         }
+    }
+
+    /// Where a strict reader takes a frame, ours reads the same in it.
+    #[test]
+    fn etherparse_reads_the_same(
+        six in any::<bool>(), tags in 0_usize..3, with_options in any::<bool>(), datagram in any::<bool>(),
+        data in proptest::collection::vec(any::<u8>(), 0..40),
+        bends in proptest::collection::vec((0_usize..80, any::<u8>()), 0..3),
+    ) {
+        let (src, dst): (IpAddr, IpAddr) = if six { (A6.into(), B6.into()) } else { (A.into(), B.into()) };
+        let (number, transport) = match datagram {
+            true => (17, udp_between(src, dst, [50_000, 443], &data)),
+            false => (6, tcp_between(src, dst, 7, PSH_ACK, &data)),
+        };
+        let packet = match (six, with_options) {
+            (true, true) => ipv6(0, &options6(60, &options6(number, &transport))),
+            (true, false) => ipv6(number, &transport),
+            (false, true) => ipv4_with(number, &[1, 1, 1, 0], 3, 0x4000, &transport),
+            (false, false) => ipv4(number, &transport),
+        };
+        let kind = if six { 0x86dd } else { 0x0800 };
+        let (kind, packet) = (0..tags).fold((kind, packet), |(kind, packet), id| (0x8100, vlan(id as u16, kind, &packet)));
+        let mut bytes = ethernet(kind, &packet);
+        for (at, value) in bends {
+            let at = at % bytes.len();
+            bytes[at] = value;
+        }
+        let Ok(theirs) = SlicedPacket::from_ethernet(&bytes) else { return Ok(()) };
+        let expected = match (&theirs.net, &theirs.transport) {
+            (Some(net), Some(transport)) => (
+                match net {
+                    NetSlice::Ipv4(v4) => (v4.header().source_addr().into(), v4.header().destination_addr().into()),
+                    NetSlice::Ipv6(v6) => (v6.header().source_addr().into(), v6.header().destination_addr().into()),
+                    NetSlice::Arp(_) => return Ok(()),
+                },
+                match transport {
+                    TransportSlice::Tcp(tcp) => (tcp.source_port(), tcp.destination_port(), tcp.payload(), tcp.options()),
+                    TransportSlice::Udp(udp) => (udp.source_port(), udp.destination_port(), udp.payload(), &[][..]),
+                    _ => return Ok(()),
+                },
+            ),
+            _ => return Ok(()),
+        };
+        let packet = Frame::new(LinkType::ETHERNET, &bytes).decode().unwrap();
+        let ip = packet.ip().unwrap();
+        let (addresses, ours): ((IpAddr, IpAddr), _) = ((ip.src, ip.dst), match &ip.transport {
+            Transport::Tcp(tcp) => (tcp.sport, tcp.dport, tcp.payload, tcp.options),
+            Transport::Udp(udp) => (udp.sport, udp.dport, udp.payload, &[][..]),
+            other => panic!("{other:?}"),
+        });
+        prop_assert_eq!((addresses, ours), expected);
+        prop_assert_eq!(packet.link.vlans.ids().len(), theirs.link_exts.len());
     }
 
     /// Frames that lead somewhere, bent in places.

@@ -166,10 +166,11 @@ fn erspan_3(bytes: &[u8]) -> Option<Inside<'_>> {
 const VXLAN_HAS_NETWORK: u8 = 0x08;
 
 fn vxlan(bytes: &[u8]) -> Option<Inside<'_>> {
-    let (&[flags, _, _, _, n0, n1, n2, reserved], rest) = bytes.split_first_chunk::<8>()?;
+    let (&[flags, _, _, _, n0, n1, n2, _], rest) = bytes.split_first_chunk::<8>()?;
     let network = Some(u32::from_be_bytes([0, n0, n1, n2]));
-    let fits = flags & VXLAN_HAS_NETWORK != 0 && reserved == 0;
-    fits.then_some(Inside { network, ..Inside::new(TunnelKind::Vxlan, Layer::Ethernet, rest) })
+    // What is reserved is to be ignored.
+    (flags & VXLAN_HAS_NETWORK != 0)
+        .then_some(Inside { network, ..Inside::new(TunnelKind::Vxlan, Layer::Ethernet, rest) })
 }
 
 /// The generic protocol extension (draft-ietf-nvo3-vxlan-gpe §3).
@@ -188,8 +189,8 @@ fn vxlan_gpe(bytes: &[u8]) -> Option<Inside<'_>> {
 }
 
 fn geneve(bytes: &[u8]) -> Option<Inside<'_>> {
-    let (&[version, _, t0, t1, n0, n1, n2, reserved], rest) = bytes.split_first_chunk::<8>()?;
-    if version >> 6 != 0 || reserved != 0 {
+    let (&[version, _, t0, t1, n0, n1, n2, _], rest) = bytes.split_first_chunk::<8>()?;
+    if version >> 6 != 0 {
         return None;
     }
     let rest = rest.get(usize::from(version & 0x3f) * 4..)?;
