@@ -4,13 +4,18 @@
 use interdict::base::model::{Mono, Stage, Wall};
 use interdict::base::name::{Match, Name, NameRef};
 use interdict::base::wire::dns::{AnswerView, Head, Malformed, QueryView, Rcode, Reply};
+use interdict::base::wire::http::{Body, H2Stream, HeadStream, Request, Response};
 use interdict::base::wire::packet::{Frame, LinkType, TUNNELS_MAX, Transport};
+use interdict::base::wire::quic::{QuicClient, may_be_quic};
+use interdict::base::wire::tls::{ClientHello, DtlsHello, HELLO_OCTETS_MAX, HelloStream, Progress, ja4};
 use interdict::engine::inspector::fragments::Fragments;
+use interdict::engine::inspector::{Judge, Observation, Reader};
 use interdict::engine::resolver::{AnswerLimits, CacheKey, StoredAnswer};
 use interdict::io::capture::{FileSource, Next, PcapWriter, Source};
-use interdict::policy::gate::{Gate, Limits};
+use interdict::policy::gate::Gate;
 use interdict::policy::list::{Format, vendor};
-use interdict::policy::{List, Policy, Reading, RuleSetBuilder, Settings, Subject, What};
+use interdict::policy::{Included, List, Policy, Reading, RuleSetBuilder, Settings, Subject, What};
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -71,7 +76,17 @@ pub(crate) fn list(data: &[u8]) {
         expires: None,
     };
     let mut builder = RuleSetBuilder::new();
-    let reading = Reading { format, answers: choice & 0x80 != 0, include: None };
+    // `a` is the list itself once more, `b` the same without its includes, and no other is there.
+    let without = || text.split_inclusive(|octet| *octet == b'\n').filter(|line| !line.starts_with(b"include:"));
+    let mut include = |name: &str| {
+        let text = match name {
+            "a" => text.to_vec(),
+            "b" => without().flatten().copied().collect(),
+            _ => return Err(io::ErrorKind::NotFound.into()),
+        };
+        Ok(Included { file: name.to_owned(), revision: "r".to_owned(), text: Box::new(io::Cursor::new(text)) })
+    };
+    let reading = Reading { format, answers: choice & 0x80 != 0, include: Some(&mut include), keeps_all: false };
     let report = match builder.add_blocklist(file("fuzz"), reading, &mut &*text) {
         Err(refusal) => return assert!(!refusal.to_string().is_empty()),
         Ok((_, report)) => report,
@@ -79,7 +94,7 @@ pub(crate) fn list(data: &[u8]) {
     assert!(report.shown.len() <= report.bad && report.duplicates <= report.rules);
     let rules = Arc::new(builder.finish());
     assert_eq!(rules.rules().count(), rules.len());
-    let _ = Gate::new(Limits::default()).judge(&rules, "fuzz", &report, None);
+    let _ = Gate::default().judge(&rules, "fuzz", &report, None);
     let policy = Policy::new(1, Arc::clone(&rules), Arc::new(Settings::default()), Wall::UNIX_EPOCH);
     let client: Option<IpAddr> = "10.0.0.5".parse().ok();
     let decide = |name: Option<&Name>, address| {
@@ -135,7 +150,7 @@ pub(crate) fn packet(data: &[u8]) {
 
 /// A capture file: its frames lie within it, and what is written of them is read again.
 pub(crate) fn capture(data: &[u8]) {
-    let mut source = FileSource::new("fuzz".into(), Box::new(std::io::Cursor::new(data.to_vec())), false);
+    let mut source = FileSource::new("fuzz".into(), Box::new(io::Cursor::new(data.to_vec())), false);
     let (mut octets, mut frames) = (0, 0);
     let mut writer: Option<PcapWriter<Vec<u8>>> = None;
     loop {
@@ -158,7 +173,83 @@ pub(crate) fn capture(data: &[u8]) {
     let Some(writer) = writer else { return };
     let written = frames - writer.refused();
     let again = writer.finish().expect("a vector");
-    let mut again = FileSource::new("again".into(), Box::new(std::io::Cursor::new(again)), false);
+    let mut again = FileSource::new("again".into(), Box::new(io::Cursor::new(again)), false);
     while let Ok(Next::Frame(_)) = again.next() {}
     assert_eq!((again.stats().frames, again.stats().torn), (written, 0));
+}
+
+/// A client's stream of TLS, and the same octets as DTLS: the hello is the same however it is cut.
+pub(crate) fn tls(data: &[u8]) {
+    let mut whole = HelloStream::default();
+    let progress = whole.feed(data);
+    let mut apart = HelloStream::default();
+    let stopped = data.iter().map(|octet| apart.feed(&[*octet])).find(|progress| *progress != Progress::More);
+    assert_eq!(stopped.unwrap_or(Progress::More), progress);
+    assert!(whole.hello().len() <= HELLO_OCTETS_MAX);
+    if progress == Progress::Hello {
+        assert_eq!(whole.hello(), apart.hello());
+    }
+    for view in [ClientHello::parse(whole.hello()), ClientHello::parse(data)].into_iter().flatten() {
+        let _ = (view.server_name(), view.hidden(), view.version(), view.alpn().count());
+        assert_eq!(ja4(&view, interdict::base::wire::tls::Transport::Tcp).len(), 36);
+    }
+    let mut dtls = DtlsHello::default();
+    if let Some(body) = dtls.feed(data) {
+        let _ = ClientHello::parse_dtls(body).map(|view| view.server_name().is_some());
+    }
+}
+
+/// Datagrams of a client of QUIC, each behind its length.
+pub(crate) fn quic(data: &[u8]) {
+    let mut client = QuicClient::default();
+    for datagram in lengths(data) {
+        let _ = may_be_quic(datagram);
+        client.feed(datagram, |_| {});
+        assert!(client.held() <= 5 * HELLO_OCTETS_MAX);
+    }
+}
+
+/// Octets behind their lengths, as many as there are.
+fn lengths(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (len, rest) = data.split_first_chunk::<2>()?;
+        let (part, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)).min(rest.len()))?;
+        data = rest;
+        Some(part)
+    })
+}
+
+/// A stream of HTTP: heads and bodies one after the other, and the same octets as frames of HTTP/2.
+pub(crate) fn http(data: &[u8]) {
+    let mut rest = data;
+    while !rest.is_empty() {
+        let mut head = HeadStream::default();
+        rest = rest.get(head.feed(rest)..).expect("it takes what there is");
+        let _ = Response::parse(head.octets()).map(|reply| reply.headers().count());
+        let Some(request) = Request::parse(head.octets()).filter(|_| head.is_whole()) else { break };
+        let _ = (request.path(), request.target_authority());
+        let mut body = Body::promised(request.headers(), true);
+        let Some(taken) = body.feed(rest) else { break };
+        rest = rest.get(taken..).expect("it takes what there is");
+        if !body.is_over() {
+            assert!(rest.is_empty());
+        }
+    }
+    let mut frames = H2Stream::default();
+    frames.feed(data, |host| assert!(!host.is_empty()));
+}
+
+/// Raw IP packets, each behind its length, a microsecond apart: the whole of the inspector.
+pub(crate) fn inspector(data: &[u8]) {
+    let rules = Arc::new(RuleSetBuilder::new().finish());
+    let policy = Policy::new(1, rules, Arc::new(Settings::default()), Wall::UNIX_EPOCH);
+    let (mut reader, mut judge) = (Reader::new(), Judge::new(Arc::new(policy)));
+    let mut observe = |observation: Observation<'_>| judge.observe(&observation);
+    for (count, packet) in lengths(data).enumerate() {
+        let frame = Frame { time_ns: count as u64 * 1000, ..Frame::new(LinkType::RAW, packet) };
+        reader.handle_frame(Mono::from_nanos(frame.time_ns), &frame, &mut observe);
+        assert!(reader.flows() <= count + 1);
+    }
+    reader.finish(&mut observe);
+    assert!(judge.finish().rows.is_empty(), "nothing is listed");
 }

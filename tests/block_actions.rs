@@ -43,7 +43,7 @@ fn ask(
     let cache = Cache::new(1 << 20, 1);
     let now = Now { mono: Mono::START, wall: "2026-01-01T00:00:00Z".parse().unwrap() };
     let mut out = vec![0; 4_096];
-    let asked = Ask { client: "192.168.1.7".parse().unwrap(), transport, message: &message };
+    let asked = Ask::new("192.168.1.7".parse().unwrap(), transport, &message);
     match answer(now, policy, &cache, &asked, &mut out) {
         Outcome::Answered { len, hit } => {
             let reply = (len > 0).then(|| Message::from_vec(&out[..len]).unwrap());

@@ -132,3 +132,87 @@ fn a_thread_that_panicked_with_the_lock_held_stops_nobody() {
     });
     assert!(cache.get(at(0).mono, &key).is_some());
 }
+
+#[test]
+fn a_flood_of_names_asked_for_once_pushes_nobody_out_who_is_in_use() {
+    let cache = Cache::new(1 << 20, 7);
+    let busy: Vec<_> = (0..500).map(|i| entry(&format!("busy{i}.example"), 86_400)).collect();
+    for (key, stored) in &busy {
+        cache.put(at(0).mono, key, Arc::clone(stored));
+        (0..3).for_each(|_| drop(cache.get(at(0).mono, key)));
+    }
+    // Forty times what there is room for, while nobody asks for the busy ones.
+    for i in 0..100_000 {
+        let (key, stored) = entry(&format!("random{i}.victim.example"), 60);
+        cache.put(at(0).mono, &key, stored);
+    }
+    let left = busy.iter().filter(|(key, _)| cache.get(at(0).mono, key).is_some()).count();
+    assert!(left >= 475, "{left} of 500");
+}
+
+#[test]
+fn who_comes_back_soon_stays() {
+    let cache = Cache::new(256 * 1024, 7);
+    let flood = |from: usize, count: usize| {
+        for i in from..from + count {
+            let (key, stored) = entry(&format!("random{i}.example"), 60);
+            cache.put(at(0).mono, &key, stored);
+        }
+    };
+    let mine: Vec<_> = (0..50).map(|i| entry(&format!("mine{i}.example"), 60)).collect();
+    let put = || mine.iter().for_each(|(key, stored)| cache.put(at(0).mono, key, Arc::clone(stored)));
+    let left = || mine.iter().filter(|(key, _)| cache.get(at(0).mono, key).is_some()).count();
+    flood(0, 2_000);
+    put();
+    flood(2_000, 1_100);
+    let kept = left();
+    assert!(kept <= 5, "{kept} of 50 stand a flood, though nobody asks for them again");
+    put();
+    flood(4_000, 2_000);
+    let kept = left();
+    assert!(kept >= 30, "{kept} of 50 stand one when they come back");
+}
+
+#[test]
+fn an_expired_answer_is_of_use_for_a_while_and_served_only_when_held() {
+    let cache = Cache::with_stale(1 << 20, 1, 100);
+    let (key, stored) = entry("a.example", 10);
+    cache.put(at(0).mono, &key, stored);
+    assert!(cache.stale(at(5).mono, &key).is_some() && cache.get(at(10).mono, &key).is_none());
+    assert!(cache.stale(at(109).mono, &key).is_some() && cache.stale(at(110).mono, &key).is_none());
+    cache.hold(&key, at(50).mono);
+    assert!(cache.get(at(49).mono, &key).is_some() && cache.get(at(50).mono, &key).is_none());
+    cache.hold(&key, at(500).mono);
+    assert!(cache.get(at(109).mono, &key).is_some() && cache.get(at(110).mono, &key).is_none());
+    // A new answer is held by nothing that was said of the old one.
+    let (_, newer) = entry("a.example", 10);
+    cache.put(at(0).mono, &key, newer);
+    assert!(cache.get(at(20).mono, &key).is_none());
+    assert!(Cache::new(1 << 20, 1).stale(at(0).mono, &key).is_none());
+}
+
+#[test]
+fn answers_in_use_are_noted_once_when_they_are_about_to_expire() {
+    let cache = Cache::new(1 << 20, 1);
+    let (used, stored) = entry("used.example", 100);
+    cache.put(at(0).mono, &used, stored);
+    let (once, stored) = entry("once.example", 100);
+    cache.put(at(0).mono, &once, stored);
+    drop(cache.get(at(1).mono, &used));
+    drop(cache.get(at(89).mono, &used));
+    assert!(cache.take_ageing().is_empty());
+    for second in [90, 95, 99] {
+        drop(cache.get(at(second).mono, &used));
+    }
+    drop(cache.get(at(95).mono, &once));
+    assert_eq!(cache.take_ageing(), [used]);
+    assert!(cache.take_ageing().is_empty());
+    // However many there are: so many at a time.
+    let many: Vec<_> = (0..1_000).map(|i| entry(&format!("n{i}.example"), 100)).collect();
+    for (key, stored) in &many {
+        cache.put(at(0).mono, key, Arc::clone(stored));
+        drop(cache.get(at(1).mono, key));
+        drop(cache.get(at(95).mono, key));
+    }
+    assert_eq!(cache.take_ageing().len(), 256);
+}

@@ -18,12 +18,18 @@ mod answers;
 mod commands;
 #[path = "daemon/dates.rs"]
 mod dates;
+#[path = "daemon/enforced.rs"]
+mod enforced;
 #[path = "daemon/errors.rs"]
 mod errors;
+#[path = "daemon/gate.rs"]
+mod gate;
 #[path = "daemon/lists.rs"]
 mod lists;
 #[path = "daemon/naive.rs"]
 mod naive;
+#[path = "daemon/remotes.rs"]
+mod remotes;
 #[path = "daemon/start.rs"]
 mod start;
 #[path = "daemon/targets.rs"]

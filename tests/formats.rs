@@ -6,7 +6,7 @@ mod tier;
 
 use interdict::base::model::{Decision, Stage};
 use interdict::base::name::{Match, Name};
-use interdict::policy::gate::{Check, Counts, Gate, Limits};
+use interdict::policy::gate::{Check, Counts, Gate};
 use interdict::policy::list::{Format, Report};
 use interdict::policy::{List, Policy, RuleSet, RuleSetBuilder, Settings, Subject, Verdict, What};
 use proptest::prelude::*;
@@ -143,7 +143,7 @@ fn one_list_in_six_syntaxes() {
 #[test]
 fn real_lists_pass_the_gate_and_may_not_triple_at_once() {
     let Some(folder) = tier::shared("lists") else { return };
-    let gate = Gate::new(Limits::default());
+    let gate = Gate::default();
     for file in ["easylist.adblock.txt", "easylist.domains.txt", "easylist.hosts.txt", "stevenblack.domains.txt"] {
         let (rules, report) = load(&folder.join(file), Format::Auto);
         let passed = gate.judge(&rules, "list", &report, None).map_err(|refused| refused.to_string()).unwrap();

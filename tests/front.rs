@@ -547,7 +547,7 @@ fn failures_say_why() {
         [(Failure::Timeout, 22), (Failure::Unreachable, 23), (Failure::Invalid, 22), (Failure::Overloaded, 0)]
     {
         let mut out = [0; 1232];
-        let len = front::fail(&udp(&message), failure, &mut out);
+        let len = front::fail(at(0), &udp(&message), failure, &mut out);
         let reply = Message::from_vec(&out[..len]).unwrap();
         assert_eq!((reply.metadata.response_code, reply.metadata.id), (ResponseCode::ServFail, 0x1234));
         let at = out[..len].windows(2).rposition(|pair| pair == [0, 15]).unwrap();
@@ -555,8 +555,8 @@ fn failures_say_why() {
         assert_eq!((out[at + 4], out[at + 5], usize::from(option_octets)), (0, code, len - at - 4), "{failure:?}");
     }
     let mut out = [0; 512];
-    assert_eq!(front::fail(&udp(b""), Failure::Timeout, &mut out), 0);
-    let len = front::fail(&udp(&query("good.example", RecordType::A, None)), Failure::Timeout, &mut out);
+    assert_eq!(front::fail(at(0), &udp(b""), Failure::Timeout, &mut out), 0);
+    let len = front::fail(at(0), &udp(&query("good.example", RecordType::A, None)), Failure::Timeout, &mut out);
     assert!(Message::from_vec(&out[..len]).unwrap().edns.is_none());
 }
 
@@ -620,7 +620,7 @@ proptest! {
                     prop_assert_eq!(&reply.metadata.id.to_be_bytes()[..], &bytes[..2]);
                 }
                 Outcome::Miss(miss) => {
-                    let len = front::fail(&transport(&bytes), Failure::Timeout, &mut out);
+                    let len = front::fail(at(0), &transport(&bytes), Failure::Timeout, &mut out);
                     prop_assert!(len == 0 || Message::from_vec(&out[..len]).is_ok());
                     let key = &miss.key;
                     let same = CacheKey::new(key.name(), key.qtype(), key.qclass(), key.dnssec_ok(), key.cd());

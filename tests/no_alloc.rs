@@ -73,6 +73,7 @@ fn the_front_allocates_nothing() {
     let leads = [cname("leads.example", 60, "x.blocked.example"), address("x.blocked.example", 60, "192.0.2.1")];
     let leads = keep("leads.example", &leads);
     keep("watched.example", &[address("watched.example", 60, "91.103.64.9")]);
+    keep("rebound.example", &[address("rebound.example", 60, "192.168.1.1")]);
     let queries: Vec<_> = [
         "blocked.example",
         "a.b.c.deny.example",
@@ -80,7 +81,11 @@ fn the_front_allocates_nothing() {
         "good.example",
         "leads.example",
         "watched.example",
+        "rebound.example",
         "spared.blocked.example",
+        "x.localhost",
+        "mask.icloud.com",
+        "5.1.168.192.in-addr.arpa",
         "a.name.that.nobody.knows.example",
     ]
     .into_iter()
@@ -100,7 +105,7 @@ fn the_front_allocates_nothing() {
                     Outcome::Drop(_) => 2,
                 }] += 1;
             }
-            let (count, _) = allocations(|| front::fail(&ask, Failure::Timeout, &mut out));
+            let (count, _) = allocations(|| front::fail(at(0), &ask, Failure::Timeout, &mut out));
             assert_eq!(count, 0);
         }
     }

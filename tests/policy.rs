@@ -119,6 +119,7 @@ fn a_name_that_a_rule_lists_decides_over_the_vendors_address_space() {
 #[test]
 fn an_exception_wins_for_its_clients_until_its_end() {
     let exception = Exception {
+        groups: Vec::new(),
         name: Some("upd.kaspersky.com".parse().unwrap()),
         net: None,
         clients: vec!["10.0.0.0/8".parse().unwrap()],

@@ -14,15 +14,17 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RData;
-use interdict::engine::resolver::core::{Bounds, CoreSettings, Counters};
-use interdict::engine::resolver::{AnswerLimits, Cache};
-use interdict::io::listen::{Acl, CONNECTIONS_MAX, Listening, PIPELINE_MAX, serve_tcp, spawn_udp};
+use interdict::engine::resolver::Cache;
+use interdict::engine::resolver::core::{CoreSettings, Counters};
+use interdict::io::listen::{
+    Acl, CONNECTIONS_MAX, Clients, LimitSettings, Listening, PIPELINE_MAX, serve_tcp, spawn_udp,
+};
 use interdict::io::sys::plane::{MISS_QUEUE_MAX, Plane};
 use interdict::io::sys::socket;
 use interdict::policy::list::{bundled, vendor};
 use interdict::policy::{Policy, RuleSet, RuleSetBuilder, Settings};
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use upstream::{Act, Upstream, wire};
 
@@ -66,6 +68,7 @@ impl Daemon {
             policy: Arc::new(ArcSwap::from_pointee(policy)),
             cache: Arc::new(Cache::new(1 << 20, 7)),
             counters: Arc::clone(&counters),
+            cookies: interdict::engine::resolver::Cookies::new([1, 2]),
             hits: Arc::new(move |batch| {
                 let of_a_worker = std::thread::current().name().is_some_and(|name| name.starts_with("udp"));
                 assert!(!(of_a_worker && panic_once.swap(false, Ordering::Relaxed)), "as the test wants it");
@@ -75,11 +78,13 @@ impl Daemon {
         });
         let stop = CancellationToken::new();
         let (misses, missed) = mpsc::channel(MISS_QUEUE_MAX);
-        let listening = Listening { plane: Arc::clone(&plane), acl: Arc::new(acl), misses, stop: stop.clone() };
+        let clients = Arc::new(Clients::new(acl, LimitSettings::default(), [], 1));
+        let listening = Listening { plane: Arc::clone(&plane), clients, misses, stop: stop.clone() };
         let opened = socket::listen(listen.parse().unwrap(), 2).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let settings = CoreSettings { servers, bounds: Bounds::default(), answers: AnswerLimits::default() };
-        let driver = runtime.spawn(interdict::io::upstream::run(settings, plane, missed, stop.clone()));
+        let settings = CoreSettings::new(servers.clone());
+        let (_, servers) = watch::channel(servers);
+        let driver = runtime.spawn(interdict::io::upstream::run(settings, plane, missed, servers, stop.clone()));
         let streams = serve_tcp(opened.tcp, CONNECTIONS_MAX, listening.clone());
         let streams = runtime.spawn(async move { streams.await.unwrap() });
         let workers = opened
@@ -251,7 +256,7 @@ fn five_hundred_identical_questions_are_one_upstream_query() {
         assert_eq!(answer.queries[0].name().to_string(), "Example.ORG.", "the case is echoed as asked");
     }
     assert_eq!(up.asked().len(), 1);
-    assert_eq!(up.count("example.org"), 1, "upstream is asked in lower case");
+    assert_eq!(up.count("example.org"), 1, "upstream is asked once");
 }
 
 #[test]
@@ -476,4 +481,115 @@ fn a_worker_that_panics_goes_on_and_is_counted() {
     for _ in 0..20 {
         assert_eq!(addresses(&daemon.ask(BLOCKED)), [Ipv4Addr::UNSPECIFIED]);
     }
+}
+
+/// What a server does with each connection: takes so many queries, answers them in reverse order, and closes or not.
+fn pipelining_server(answers_per_connection: usize, at_once: usize) -> (SocketAddr, Arc<AtomicU64>) {
+    let (udp, tcp) = loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        if let Ok(tcp) = std::net::TcpListener::bind(udp.local_addr().unwrap()) {
+            break (udp, tcp);
+        }
+    };
+    let address = udp.local_addr().unwrap();
+    let connections = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&connections);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4_096];
+        while let Ok((len, from)) = udp.recv_from(&mut buffer) {
+            let mut cut = answered(&buffer[..len], false);
+            cut[2] |= 0x02;
+            let _ = udp.send_to(&cut, from);
+        }
+    });
+    std::thread::spawn(move || {
+        for stream in tcp.incoming() {
+            count.fetch_add(1, Ordering::Relaxed);
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || converse(&mut stream, answers_per_connection, at_once));
+        }
+    });
+    (address, connections)
+}
+
+/// Answers so many queries, as many at once in reverse order; takes one more and closes.
+fn converse(stream: &mut TcpStream, mut left: usize, at_once: usize) {
+    while left > 0 {
+        let mut queries = Vec::new();
+        for _ in 0..at_once.min(left) {
+            let mut len = [0; 2];
+            if stream.read_exact(&mut len).is_err() {
+                return;
+            }
+            let mut query = vec![0; usize::from(u16::from_be_bytes(len))];
+            stream.read_exact(&mut query).unwrap();
+            queries.push(query);
+        }
+        left -= queries.len();
+        for query in queries.iter().rev() {
+            let answer = answered(query, true);
+            let framed = [&u16::try_from(answer.len()).unwrap().to_be_bytes()[..], &answer].concat();
+            // In pieces, as networks do.
+            framed.chunks(7).for_each(|piece| stream.write_all(piece).unwrap());
+        }
+    }
+    let _ = stream.read_exact(&mut [0; 12]);
+}
+
+/// A response with an A record, or without.
+fn answered(query: &[u8], with: bool) -> Vec<u8> {
+    let mut end = 12;
+    while query[end] != 0 {
+        end += 1 + usize::from(query[end]);
+    }
+    let mut out = query[..end + 5].to_vec();
+    out[2] |= 0x80;
+    out[3] = 0x80;
+    out[7] = u8::from(with);
+    out[11] = 0;
+    if with {
+        out.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 80]);
+    }
+    out
+}
+
+fn all_resolve(daemon: &Daemon, names: std::ops::Range<usize>) {
+    std::thread::scope(|scope| {
+        for number in names {
+            scope.spawn(move || {
+                let answer = daemon.ask(&format!("n{number}.example"));
+                assert_eq!(answer.answers.len(), 1, "n{number}: {answer:?}");
+            });
+        }
+    });
+}
+
+#[test]
+fn many_queries_share_a_connection_and_responses_come_in_any_order() {
+    let (server, connections) = pipelining_server(usize::MAX, 4);
+    let daemon = Daemon::start("127.0.0.1:0", vec![server], Acl::default());
+    for round in 0..5 {
+        all_resolve(&daemon, round * 4..round * 4 + 4);
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    assert_eq!(daemon.counters.upstream_connections.get(), 1);
+}
+
+#[test]
+fn what_is_under_way_on_a_connection_that_closes_is_asked_on_a_new_one() {
+    let (server, connections) = pipelining_server(3, 1);
+    let daemon = Daemon::start("127.0.0.1:0", vec![server], Acl::default());
+    for number in 0..12 {
+        all_resolve(&daemon, number..number + 1);
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 4);
+    assert_eq!(daemon.counters.upstream_errors.get(), 0, "nobody noticed");
+}
+
+#[test]
+fn a_server_that_closes_at_once_is_a_failure() {
+    let (server, _) = pipelining_server(0, 1);
+    let daemon = Daemon::start("127.0.0.1:0", vec![server], Acl::default());
+    let answer = daemon.ask("n1.example");
+    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
 }

@@ -7,7 +7,7 @@ use crate::io::sync::source::{ListFile, Snapshot};
 use crate::io::sync::{CommitId, Refused};
 use crate::policy::list::Format;
 use crate::policy::list::{ListError, Refusal, Report, bundled, did_you_mean, vendor};
-use crate::policy::{Included, List, Reading, RuleSet, RuleSetBuilder, TooMany};
+use crate::policy::{Include, Included, List, Reading, RuleSet, RuleSetBuilder, TooMany};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -71,31 +71,62 @@ pub enum ListsError {
         /// Why.
         why: Box<Refused>,
     },
+    /// The files of a commit cannot be used.
+    #[error("list {id}: {why}")]
+    Commit {
+        /// The list.
+        id: String,
+        /// Why.
+        why: Box<Self>,
+    },
     /// A bound was passed.
     #[error("the lists together: {0}")]
     TooMany(#[from] TooMany),
 }
 
 /// What was read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lists {
     /// The rules.
     pub rules: Arc<RuleSet>,
-    /// What reading each file of the operator's lists came to, by list and, for lists from git, path.
-    pub reports: Vec<(String, Report)>,
+    /// What reading each file of the operator's lists came to: list, file, report.
+    pub reports: Vec<(String, String, Report)>,
     /// Rules of each of the operator's lists.
     pub counts: BTreeMap<String, usize>,
+    /// Octets of text that were read of each list and vendor file.
+    pub octets: BTreeMap<String, u64>,
     /// What lists from git were read from.
     pub commits: Vec<Commit>,
+    /// Feeds whose last good commit cannot be used, each with a sentence: their lists have no rules.
+    pub left_out: Vec<(String, String)>,
+    /// What the gate let in although somebody should look at it, by list.
+    pub warnings: BTreeMap<String, Vec<String>>,
 }
 
 impl Lists {
+    /// The revision of every list and vendor file, and the commit of every list from git.
+    #[must_use]
+    pub fn revisions(&self) -> BTreeMap<&str, &str> {
+        let read = self.rules.lists().iter().map(|list| (&*list.id, &*list.revision));
+        // Its files may be vendor files, which have ids of their own.
+        let commits = self.commits.iter().map(|commit| (commit.list.as_str(), commit.id.short()));
+        read.chain(commits).collect()
+    }
+
     /// Whether a file that was read, a vendor file too, is one of a list of the operator's.
     #[must_use]
     pub fn is_of(&self, id: &str, list: &List) -> bool {
-        let Some(commit) = self.commits.iter().find(|commit| commit.list == id) else { return *list.id == *id };
-        let is_read = |label: &str| label.split_once(' ') == Some((id, &*list.file));
-        *list.revision == *commit.id.short() && self.reports.iter().any(|(label, _)| is_read(label))
+        let commit = self.commits.iter().find(|commit| commit.list == id);
+        // A vendor file has an id of its own, and what another list includes no report.
+        let is_plain = list.stage.is_some() && *list.id == *id;
+        let is_its = is_plain || self.reports_of(id).any(|(file, _)| file == &*list.file);
+        is_its && commit.is_none_or(|commit| *list.revision == *commit.id.short())
+    }
+
+    /// The files of a list of the operator's, each with what reading it came to.
+    pub fn reports_of(&self, id: &str) -> impl Iterator<Item = (&str, &Report)> {
+        let files = self.reports.iter().filter(move |(list, ..)| list == id);
+        files.map(|(_, file, report)| (file.as_str(), report))
     }
 }
 
@@ -130,24 +161,16 @@ impl Snapshots {
         Ok(held)
     }
 
-    /// The same, but a feed that cannot be used has no files, and a sentence says why.
-    pub fn held_or_none<'f>(feeds: impl IntoIterator<Item = &'f Feed>) -> (Self, Vec<(String, String)>) {
-        let (mut held, mut sentences) = (Self::default(), Vec::new());
-        for feed in feeds {
-            match feed.source.good() {
-                Ok(good) => good.into_iter().for_each(|snapshot| held.insert(feed, snapshot)),
-                Err(why) => sentences.push((feed.id.clone(), kept(feed, why).to_string())),
-            }
-        }
-        (held, sentences)
-    }
-
     /// Puts a commit in the place of what a feed had.
     pub fn insert(&mut self, feed: &Feed, snapshot: Snapshot) {
         let snapshot = Arc::new(snapshot);
         for id in &feed.lists {
             self.0.insert(id.clone(), Arc::clone(&snapshot));
         }
+    }
+
+    fn remove(&mut self, feed: &Feed) {
+        self.0.retain(|id, _| !feed.has(id));
     }
 }
 
@@ -163,14 +186,57 @@ pub fn load(config: &Config) -> Result<Lists, ListsError> {
     load_with(config, &Snapshots::held(&feeds(config))?)
 }
 
+/// The same with the files of one feed replaced by others, and without the feeds that `may_lack` names where what is kept of them
+/// cannot be used: a list that this version of the program refuses, or a damaged disk, does not take the others along.
+///
+/// # Errors
+/// The first list that cannot be used.
+pub fn load_lacking(
+    config: &Config,
+    replaced: Option<(&Feed, &Snapshot)>,
+    may_lack: &dyn Fn(&str) -> bool,
+) -> Result<Lists, ListsError> {
+    let feeds = feeds(config);
+    let may_lack = |feed: &Feed| replaced.is_none_or(|(replaced, _)| replaced.id != feed.id) && may_lack(&feed.id);
+    let (mut snapshots, mut left_out) = (Snapshots::default(), Vec::new());
+    for feed in &feeds {
+        match replaced.filter(|(replaced, _)| replaced.id == feed.id) {
+            Some((_, snapshot)) => snapshots.insert(feed, snapshot.clone()),
+            None => match feed.source.good() {
+                Ok(good) => good.into_iter().for_each(|snapshot| snapshots.insert(feed, snapshot)),
+                Err(why) if may_lack(feed) => left_out.push((feed.id.clone(), kept(feed, why).to_string())),
+                Err(why) => return Err(kept(feed, why)),
+            },
+        }
+    }
+    loop {
+        let error = match load_with(config, &snapshots) {
+            Ok(lists) => return Ok(Lists { left_out, ..lists }),
+            Err(error) => error,
+        };
+        let ListsError::Commit { id, .. } = &error else { return Err(error) };
+        let Some(feed) = feeds.iter().find(|feed| feed.has(id)).filter(|feed| may_lack(feed)) else {
+            return Err(error);
+        };
+        // With its files gone, the next turn fails at another feed or at none.
+        snapshots.remove(feed);
+        left_out.push((feed.id.clone(), error.to_string()));
+    }
+}
+
 /// The same with these files of lists from git.
 ///
 /// # Errors
 /// The first list that cannot be used; nothing takes effect then.
 pub fn load_with(config: &Config, snapshots: &Snapshots) -> Result<Lists, ListsError> {
     let lists = read(config.vendors.as_deref(), true, &config.blocklists, snapshots)?;
-    for (setting, line) in config.settings.stages.iter().zip(&config.stage_lines) {
-        if lists.rules.vendor(&setting.vendor).is_none() {
+    let stages = config.settings.stages.iter().zip(&config.stage_lines).map(|(setting, line)| (setting, line, false));
+    let groups = config.settings.groups.iter().zip(&config.group_lines);
+    let of_groups = groups.flat_map(|(group, line)| group.stages.iter().map(move |setting| (setting, line, true)));
+    for (setting, line, may_be_list) in stages.chain(of_groups) {
+        let is_list =
+            may_be_list && setting.part.is_none() && config.blocklists.iter().any(|at| at.id == setting.vendor);
+        if !is_list && lists.rules.vendor(&setting.vendor).is_none() {
             let ids = lists.rules.vendors().iter().map(|vendor| &*vendor.file.id);
             let hint =
                 did_you_mean(&setting.vendor, ids).map_or_else(String::new, |id| format!("; did you mean {id:?}?"));
@@ -200,17 +266,29 @@ pub fn read(
     for list in lists {
         match &list.origin {
             Origin::File(path) => {
-                let report = add(&mut gathered.builder, list, path)?;
-                gathered.done(list, list.id.clone(), report);
+                let read = add(&mut gathered.builder, list, path, false)?;
+                gathered.done(list, &path.display().to_string(), read);
             }
             Origin::Git(git) => match snapshots.0.get(&list.id) {
-                Some(snapshot) => gathered.git(list, git, snapshot)?,
+                Some(snapshot) => gathered
+                    .git(list, git, snapshot)
+                    .map_err(|why| ListsError::Commit { id: list.id.clone(), why: Box::new(why) })?,
                 None => gathered.counts.extend([(list.id.clone(), 0)]),
             },
         }
     }
-    let Gathered { builder, reports, counts, commits, .. } = gathered;
-    Ok(Lists { rules: Arc::new(builder.finish()), reports, counts, commits })
+    Ok(gathered.finish())
+}
+
+/// Reads one file alone, and keeps every line that is left out.
+///
+/// # Errors
+/// It cannot be used.
+pub fn read_whole(list: &Blocklist, path: &Path) -> Result<Lists, ListsError> {
+    let mut gathered = Gathered::default();
+    let read = add(&mut gathered.builder, list, path, true)?;
+    gathered.done(list, &path.display().to_string(), read);
+    Ok(gathered.finish())
 }
 
 /// Lists while they are read.
@@ -219,8 +297,9 @@ struct Gathered {
     builder: RuleSetBuilder,
     /// Vendor ids so far.
     seen: Vec<Arc<str>>,
-    reports: Vec<(String, Report)>,
+    reports: Vec<(String, String, Report)>,
     counts: BTreeMap<String, usize>,
+    octets: BTreeMap<String, u64>,
     commits: Vec<Commit>,
 }
 
@@ -232,6 +311,7 @@ impl Gathered {
             return Err(ListsError::Twice { file: file.to_owned(), id: read.id.to_string() });
         }
         self.seen.push(Arc::clone(&read.id));
+        self.octets.insert(read.id.to_string(), text.len() as u64);
         self.builder.add_vendor_file(read, revision)?;
         Ok(())
     }
@@ -241,7 +321,7 @@ impl Gathered {
         self.counts.insert(list.id.clone(), 0);
         for file in snapshot.files.iter().filter(|file| is_listed(git, &file.path)) {
             let report = self.file(list, file, snapshot)?;
-            self.done(list, format!("{} {}", list.id, file.path), report);
+            self.done(list, &file.path, (report, file.octets.len() as u64));
         }
         self.commits.push(Commit {
             list: list.id.clone(),
@@ -271,14 +351,22 @@ impl Gathered {
             let text = Box::new(io::Cursor::new(found.octets.clone()));
             Ok(Included { file: path, revision: revision.to_owned(), text })
         };
-        let reading = Reading { format: Some(format), answers: list.answers, include: Some(&mut include) };
+        let include = Some(&mut include as &mut Include<'_>);
+        let reading = Reading { format: Some(format), answers: list.answers, include, keeps_all: false };
         let (_, report) = self.builder.add_blocklist(provenance, reading, &mut file.octets.as_slice())?;
         Ok(report)
     }
 
-    fn done(&mut self, list: &Blocklist, label: String, report: Report) {
+    fn finish(self) -> Lists {
+        let Self { builder, reports, counts, octets, commits, .. } = self;
+        let rules = Arc::new(builder.finish());
+        Lists { rules, reports, counts, octets, commits, left_out: Vec::new(), warnings: BTreeMap::new() }
+    }
+
+    fn done(&mut self, list: &Blocklist, file: &str, (report, octets): (Report, u64)) {
+        *self.octets.entry(list.id.clone()).or_default() += octets;
         *self.counts.entry(list.id.clone()).or_default() += report.rules;
-        self.reports.push((label, report));
+        self.reports.push((list.id.clone(), file.to_owned(), report));
     }
 }
 
@@ -322,7 +410,12 @@ fn vendor_texts(folder: Option<&Path>) -> Result<Vec<(String, String)>, ListsErr
 }
 
 /// Streams one list into the builder.
-fn add(builder: &mut RuleSetBuilder, list: &Blocklist, path: &Path) -> Result<Report, ListsError> {
+fn add(
+    builder: &mut RuleSetBuilder,
+    list: &Blocklist,
+    path: &Path,
+    keeps_all: bool,
+) -> Result<(Report, u64), ListsError> {
     let unreadable = |error| ListsError::Unreadable { path: path.to_owned(), error };
     let file = File::open(path).map_err(unreadable)?;
     let meta = file.metadata().map_err(unreadable)?;
@@ -330,7 +423,7 @@ fn add(builder: &mut RuleSetBuilder, list: &Blocklist, path: &Path) -> Result<Re
         let why = if meta.is_dir() { "it is a folder" } else { "it is larger than 1 GiB" };
         return Err(unreadable(io::Error::other(why)));
     }
-    let mut from = BufReader::with_capacity(READ_OCTETS, Hashing { file, hash: Sha256::new() });
+    let mut from = BufReader::with_capacity(READ_OCTETS, Hashing { file, hash: Sha256::new(), octets: 0 });
     let provenance = List {
         id: list.id.as_str().into(),
         file: path.display().to_string().into(),
@@ -339,10 +432,12 @@ fn add(builder: &mut RuleSetBuilder, list: &Blocklist, path: &Path) -> Result<Re
         expires: None,
     };
     let mut include = |name: &str| included(path.parent().unwrap_or_else(|| Path::new("")), name);
-    let reading = Reading { format: Some(list.format), answers: list.answers, include: Some(&mut include) };
+    let include = Some(&mut include as &mut Include<'_>);
+    let reading = Reading { format: Some(list.format), answers: list.answers, include, keeps_all };
     let (id, report) = builder.add_blocklist(provenance, reading, &mut from)?;
-    builder.set_revision(id, &revision(from.into_inner().hash.finalize().as_ref()));
-    Ok(report)
+    let Hashing { hash, octets, .. } = from.into_inner();
+    builder.set_revision(id, &revision(hash.finalize().as_ref()));
+    Ok((report, octets))
 }
 
 /// A list that another one includes: a file of that name in the same folder.
@@ -358,16 +453,18 @@ fn included(folder: &Path, name: &str) -> io::Result<Included> {
     Ok(Included { file: path.display().to_string(), revision, text: Box::new(io::Cursor::new(text)) })
 }
 
-/// A reader that hashes what goes through it.
+/// A reader that hashes and counts what goes through it.
 struct Hashing {
     file: File,
     hash: Sha256,
+    octets: u64,
 }
 
 impl Read for Hashing {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let got = self.file.read(into)?;
         self.hash.update(into.get(..got).unwrap_or_default());
+        self.octets += got as u64;
         Ok(got)
     }
 }
@@ -383,12 +480,11 @@ fn revision(hash: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::model::Stage;
     use crate::policy::list::Format;
     use crate::policy::{Policy, Settings, Subject};
 
     fn one(path: PathBuf, answers: bool) -> Blocklist {
-        Blocklist { id: "mine".into(), origin: Origin::File(path), format: Format::Auto, answers, stage: Stage::Block }
+        Blocklist { answers, ..Blocklist::of_file("mine", path, Format::Auto) }
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub struct Reading<'a> {
     pub answers: bool,
     /// Where lists find those that they include.
     pub include: Option<&'a mut Include<'a>>,
+    /// Whether all lines that are left out are to be kept, not the first alone.
+    pub keeps_all: bool,
 }
 
 impl From<Format> for Reading<'_> {
@@ -101,7 +103,7 @@ impl RuleSetBuilder {
         reading: impl Into<Reading<'r>>,
         from: &mut dyn BufRead,
     ) -> Result<(ListId, Report), Refusal> {
-        let Reading { format, answers, include } = reading.into();
+        let Reading { format, answers, include, keeps_all } = reading.into();
         let file = Arc::clone(&list.file);
         let format = match format {
             None | Some(Format::Auto) => format::detect(&file, from)?,
@@ -115,6 +117,9 @@ impl RuleSetBuilder {
         let mut adding = Adding::new(self, id);
         let mut take = |entry: Entry<'_>, line| adding.take(entry, line);
         let mut out = Out::new(&file, answers, &mut take);
+        if keeps_all {
+            out.keep_all();
+        }
         format::read(format, &mut out, from, include)?;
         let report = out.close()?;
         adding.finish().map_err(too_many)?;

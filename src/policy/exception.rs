@@ -15,6 +15,8 @@ pub struct Exception {
     pub net: Option<IpNet>,
     /// The clients it is for; empty means all.
     pub clients: Vec<IpNet>,
+    /// The groups of clients it is for; empty means all, and those of no group.
+    pub groups: Vec<String>,
     /// Why.
     pub reason: String,
     /// Who said so.
@@ -44,11 +46,13 @@ pub(super) struct Exceptions {
 }
 
 impl Exceptions {
-    pub(super) fn new(all: &[Exception], at: Wall) -> Self {
+    /// The exceptions for clients of a group, or of none.
+    pub(super) fn new(all: &[Exception], group: Option<&str>, at: Wall) -> Self {
         let mut made = Self::default();
         for (i, exception) in all.iter().enumerate() {
             let Ok(id) = u32::try_from(i).map(ExceptionId) else { break };
-            if exception.until.is_some_and(|until| until <= at) {
+            let is_for = exception.groups.is_empty() || exception.groups.iter().any(|id| Some(&**id) == group);
+            if !is_for || exception.until.is_some_and(|until| until <= at) {
                 continue;
             }
             if let Some(name) = &exception.name {

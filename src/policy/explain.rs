@@ -12,6 +12,8 @@ pub struct Explanation {
     pub verdict: Verdict,
     /// The rule that decided, or that an exception overrode.
     pub rule: Option<RuleFacts>,
+    /// The group of the client that it is decided for.
+    pub group: Option<String>,
     /// The reason, one sentence.
     pub reason: String,
     /// Id of the authority that demands a block.
@@ -46,6 +48,7 @@ impl Policy {
         Explanation {
             verdict,
             rule: chosen.and_then(|c| self.rules.facts(c.rule)),
+            group: self.group().map(|group| group.id.clone()),
             reason: self.reason(&verdict, chosen),
             authority: authority.map(|authority| authority.id.to_string()),
             citation: authority.map(|authority| authority.citation.clone()),
@@ -70,6 +73,13 @@ impl Policy {
                 Some(setting) => format!("[policy] stages sets {} to {}", setting.name(), setting.stage),
                 None => "[policy] stages says so".to_owned(),
             },
+            Why::Group { group, stage } => {
+                let group = self.settings.groups.get(*group);
+                let said = group.and_then(|group| Some((group, group.stages.get(*stage)?)));
+                said.map_or_else(String::new, |(group, setting)| {
+                    format!("[[group]] {} sets {} to {}", group.id, setting.name(), setting.stage)
+                })
+            }
             Why::List => "its [[blocklist]] says so".to_owned(),
             Why::Default => {
                 "no clause in force forbids it and [policy] stages does not name it, so it is observed".to_owned()

@@ -16,9 +16,11 @@ mod exception;
 mod explain;
 pub mod export;
 pub mod gate;
+mod group;
 mod hit;
 mod index;
 pub mod list;
+pub mod local;
 mod rules;
 mod scope;
 mod settings;
@@ -30,6 +32,7 @@ pub use compile::{Include, Included, Reading};
 pub use decide::{Subject, Verdict};
 pub use exception::{Exception, ExceptionId};
 pub use explain::{Explanation, Reason};
+pub use group::{GROUPS_MAX, Group};
 pub use hit::Hit;
 pub use rules::{AnswerData, Class, ClassId, Limit, List, ListId, RuleId, RuleSet, RuleSetBuilder, TooMany, Vendor};
 pub use scope::Scope;
@@ -39,6 +42,8 @@ pub use view::{RuleView, What};
 
 use crate::base::model::{BlockAnswer, Decision, PolicyId, RuleFacts, Wall};
 use crate::base::name::{Match, NameRef};
+use local::Local;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Rules under settings at a date: immutable, and the only thing that decides.
@@ -55,6 +60,12 @@ pub struct Policy {
     /// Whether some rule depends on who asks.
     by_client: bool,
     next_change: Option<Wall>,
+    /// Which client is of which group.
+    members: group::Members,
+    /// The policy of each group.
+    groups: Box<[Policy]>,
+    /// The group whose policy this is.
+    group: Option<usize>,
 }
 
 impl Policy {
@@ -68,6 +79,27 @@ impl Policy {
     #[must_use]
     pub fn restage(&self, epoch: u64, at: Wall) -> Self {
         Self::new(epoch, Arc::clone(&self.rules), Arc::clone(&self.settings), at)
+    }
+
+    /// The policy that holds for a client: its group's, or else this one. Rules are the same in all of them. No allocation.
+    #[must_use]
+    pub fn of(&self, client: IpAddr) -> &Self {
+        if self.groups.is_empty() {
+            return self;
+        }
+        self.members.find(client).and_then(|at| self.groups.get(at)).unwrap_or(self)
+    }
+
+    /// The group whose policy this is.
+    #[must_use]
+    pub fn group(&self) -> Option<&Group> {
+        self.settings.groups.get(self.group?)
+    }
+
+    /// The policies of all groups.
+    #[must_use]
+    pub fn groups(&self) -> &[Self] {
+        &self.groups
     }
 
     /// Which activation this is; rules are known by [`RuleId`] within it only.
@@ -122,6 +154,12 @@ impl Policy {
     #[must_use]
     pub fn sinkhole(&self) -> Sinkhole {
         self.settings.sinkhole
+    }
+
+    /// What is answered here without asking anybody.
+    #[must_use]
+    pub fn local(&self) -> &Local {
+        &self.settings.local
     }
 
     /// What a rule means outside this epoch. An id of another epoch gives the facts of no rule.

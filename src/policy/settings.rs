@@ -1,8 +1,11 @@
 //! What the operator wants: read from the config by `app`, or the defaults of the design.
 
+use super::group::Group;
+use super::local::Local;
 use super::{Exception, Scope};
 use crate::base::model::{BlockAnswer, Family, Purpose, PurposeSelector, Stage};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// Seconds that a block answer may be cached by the client.
 pub(super) const BLOCK_TTL_DEFAULT: u32 = 60;
@@ -14,12 +17,16 @@ pub struct Settings {
     pub scope: Scope,
     /// The operator's own stages, which win over authorities.
     pub stages: Vec<StageSetting>,
+    /// Clients for whom other stages hold, [`GROUPS_MAX`](super::GROUPS_MAX) groups at most.
+    pub groups: Vec<Group>,
     /// The operator's exceptions, which win over everything.
     pub exceptions: Vec<Exception>,
     /// How blocks are answered.
     pub block: BlockSettings,
     /// Where the sinkhole is, if there is one.
     pub sinkhole: Sinkhole,
+    /// What is answered here.
+    pub local: Arc<Local>,
     /// `false` while enforcement is paused: what would be blocked is observed.
     pub enforce: bool,
 }
@@ -30,9 +37,11 @@ impl Default for Settings {
         Self {
             scope: Scope { jurisdictions: vec!["us".to_owned()], binds: vec!["everyone".to_owned()] },
             stages: Vec::new(),
+            groups: Vec::new(),
             exceptions: Vec::new(),
             block: BlockSettings::default(),
             sinkhole: Sinkhole::default(),
+            local: Arc::default(),
             enforce: true,
         }
     }

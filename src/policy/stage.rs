@@ -1,10 +1,11 @@
 //! Stages: what is wanted for each class of rules at a date, and why. The only place where dates and authorities count.
 
 use super::exception::Exceptions;
+use super::group::{GROUPS_MAX, Group, Members};
 use super::index::anchor;
 use super::list::vendor::Clause;
 use super::rules::{Class, ClassId, RuleSet, Vendor};
-use super::{Policy, Settings};
+use super::{Policy, Settings, StageSetting};
 use crate::base::model::{BlockAnswer, PolicyId, Stage, Wall};
 use crate::base::name::{Match, NameRef};
 use sha2::{Digest, Sha256};
@@ -17,6 +18,8 @@ const EDE_BLOCKED: u16 = 15;
 const EDE_CENSORED: u16 = 16;
 /// EDNS option code of EDE.
 const EDE_OPTION: u16 = 15;
+/// Bits of an epoch that tell policies apart; those above tell groups apart.
+const GROUP_EPOCH_BITS: u32 = 48;
 /// Octets of EDE text; keeps a blocked answer well under 512 octets for any name.
 const EDE_TEXT_OCTETS_MAX: usize = 160;
 
@@ -45,6 +48,13 @@ pub enum Why {
     },
     /// The operator said so, at this place of `stages`.
     Setting(usize),
+    /// The operator said so for a group of clients, at these places of `groups` and its `stages`.
+    Group {
+        /// Place in the settings' groups.
+        group: usize,
+        /// Place in the group's stages.
+        stage: usize,
+    },
     /// The operator's list says so.
     List,
     /// Nothing is said about it, so it is observed.
@@ -57,21 +67,47 @@ pub enum Why {
     Paused,
 }
 
-/// Puts rules under settings as of a moment.
+/// Puts rules under settings as of a moment, for all and for each group.
 pub(super) fn policy(epoch: u64, rules: Arc<RuleSet>, settings: Arc<Settings>, at: Wall) -> Policy {
-    let staged: Box<[Staged]> = rules.classes().map(|(_, class)| stage(&rules, &settings, class, at)).collect();
-    let exceptions = Exceptions::new(&settings.exceptions, at);
-    let open_below = open_below(&rules, &staged, &exceptions);
-    let next_change = next_change(&rules, &settings, at);
-    let id = durable_id(&rules, &settings);
-    let by_client = rules.apart.is_by_client();
-    Policy { epoch, id, at, rules, settings, staged, exceptions, open_below, by_client, next_change }
+    let groups = (0..settings.groups.len().min(GROUPS_MAX)).map(|group| {
+        // Apart from the epochs of all: those rise by one with each policy.
+        let epoch = epoch | (group as u64 + 1) << GROUP_EPOCH_BITS;
+        for_group((epoch, at), &rules, &settings, Some(group))
+    });
+    let groups = groups.collect();
+    Policy { groups, ..for_group((epoch, at), &rules, &settings, None) }
+}
+
+/// The policy of a group, or of the clients of none.
+fn for_group((epoch, at): (u64, Wall), rules: &Arc<RuleSet>, settings: &Arc<Settings>, group: Option<usize>) -> Policy {
+    let of = group.and_then(|group| Some((group, settings.groups.get(group)?)));
+    let staged: Box<[Staged]> = rules.classes().map(|(_, class)| stage(rules, settings, of, class, at)).collect();
+    let exceptions = Exceptions::new(&settings.exceptions, of.map(|(_, group)| &*group.id), at);
+    let open_below = open_below(rules, &staged, &exceptions);
+    let members = if group.is_none() { Members::new(&settings.groups) } else { Members::default() };
+    Policy {
+        epoch,
+        id: durable_id(rules, settings),
+        at,
+        staged,
+        exceptions,
+        open_below,
+        by_client: rules.apart.is_by_client(),
+        next_change: next_change(rules, settings, at),
+        members,
+        groups: Box::default(),
+        group,
+        rules: Arc::clone(rules),
+        settings: Arc::clone(settings),
+    }
 }
 
 /// What is wanted for one class.
-fn stage(rules: &RuleSet, settings: &Settings, class: &Class, at: Wall) -> Staged {
+fn stage(rules: &RuleSet, settings: &Settings, group: Option<(usize, &Group)>, class: &Class, at: Wall) -> Staged {
     let vendor = class.vendor.as_ref().and_then(|id| rules.vendor(id));
-    let (wanted, why) = wanted(rules, settings, class, vendor, at);
+    let (wanted, why) = group
+        .and_then(|group| wanted_by_group(rules, group, class, vendor, at))
+        .unwrap_or_else(|| wanted(rules, settings, class, vendor, at));
     let (stage, why) = match (wanted, class.limit, class.expires) {
         (Stage::Block, Some(limit), _) => (Stage::Observe, Why::Limited(limit)),
         (Stage::Block, None, Some(expires)) if expires <= at => (Stage::Observe, Why::Expired(expires)),
@@ -81,6 +117,28 @@ fn stage(rules: &RuleSet, settings: &Settings, class: &Class, at: Wall) -> Stage
     let answer = class.answer.unwrap_or_else(|| answer(settings, vendor));
     let ede = if stage == Stage::Block { ede(rules, class, vendor, &why) } else { Box::default() };
     Staged { stage, why, answer, ede }
+}
+
+/// What a group has to say about a class: about its vendor, or about the operator's list that it is of.
+fn wanted_by_group(
+    rules: &RuleSet,
+    (group, said): (usize, &Group),
+    class: &Class,
+    vendor: Option<&Vendor>,
+    at: Wall,
+) -> Option<(Stage, Why)> {
+    let list = rules.list(class.list).filter(|list| list.stage.is_some());
+    if list.and_then(|list| list.expires).is_some_and(|expires| expires <= at) {
+        return None;
+    }
+    let closeness = |setting: &StageSetting| match (list, vendor) {
+        (Some(list), _) if setting.vendor == *list.id && setting.part.is_none() => Some(0),
+        (_, Some(vendor)) => setting.closeness(&vendor.file.id, class.purpose),
+        _ => None,
+    };
+    let own = (0..).zip(&said.stages).filter_map(|(i, setting)| Some((closeness(setting)?, i, setting.stage)));
+    let (_, stage, wanted) = own.max_by_key(|(closeness, i, _)| (*closeness, *i))?;
+    Some((wanted, Why::Group { group, stage }))
 }
 
 fn wanted(rules: &RuleSet, settings: &Settings, class: &Class, vendor: Option<&Vendor>, at: Wall) -> (Stage, Why) {

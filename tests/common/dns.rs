@@ -64,6 +64,7 @@ pub(crate) fn policy(epoch: u64, answer: BlockAnswer) -> Policy {
 /// The fixture's policy; `excepted` are names that the operator lets pass.
 pub(crate) fn with(epoch: u64, answer: BlockAnswer, stage: Stage, excepted: &[&str], sinkhole: Sinkhole) -> Policy {
     let exception = |name: &&str| Exception {
+        groups: Vec::new(),
         name: Some(name.parse().unwrap()),
         net: None,
         clients: Vec::new(),
@@ -123,7 +124,7 @@ pub(crate) fn query_with(
 
 /// A query over UDP.
 pub(crate) fn udp(message: &[u8]) -> Ask<'_> {
-    Ask { client: CLIENT, transport: Transport::Udp, message }
+    Ask::new(CLIENT, Transport::Udp, message)
 }
 
 /// A query over TCP.

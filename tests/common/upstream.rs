@@ -79,7 +79,7 @@ impl Upstream {
 
     /// How often it was asked for a name.
     pub(crate) fn count(&self, name: &str) -> usize {
-        self.asked().iter().filter(|asked| asked.name == name).count()
+        self.asked().iter().filter(|asked| asked.name.eq_ignore_ascii_case(name)).count()
     }
 }
 

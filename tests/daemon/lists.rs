@@ -249,23 +249,37 @@ fn killed_at_any_moment_of_a_sync_it_has_the_old_list_or_the_new_one() {
     lab.publish("one.example\n");
     let home = home(&lab, &upstream);
     sync(&home).good();
-    for kill in 0..8 {
+    lab.publish("two.example\n");
+    let start = Instant::now();
+    sync(&home).good();
+    let whole = start.elapsed();
+    let kills = tier::count(8, 64, 400);
+    let (mut old, mut new) = (0, 0);
+    for kill in 0..kills {
         let daemon = home.start();
         // One of the two is in the old list, the other in the new one; the file's length keeps the parts apart.
-        let names = if kill % 2 == 0 { ["one.example", "two.example"] } else { ["two.example", "one.example"] };
+        let names = if kill % 2 == 0 { ["two.example", "one.example"] } else { ["one.example", "two.example"] };
         lab.publish(&format!("{}\n{}", names[1], "filler.example\n".repeat(kill)));
         let mut command = home.command(&["sync"]);
         let mut asked =
             command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
-        sleep(Duration::from_millis(35 * kill as u64));
+        sleep(whole.mul_f64(1.4 * kill as f64 / kills as f64));
+        if kill + 1 == kills {
+            // The last one comes when all is done.
+            asked.wait().unwrap();
+        }
+        // SIGKILL.
         drop(daemon);
         asked.wait().unwrap();
         let daemon = home.start();
-        let [old, new] = names.map(|name| is_blocked(&daemon, name));
-        assert!(old != new, "kill {kill}: old {old}, new {new}");
+        let [was, is] = names.map(|name| is_blocked(&daemon, name));
+        assert!(was != is, "kill {kill}: old {was}, new {is}");
+        (old, new) = if is { (old, new + 1) } else { (old + 1, new) };
         drop(daemon);
         sync(&home).good();
     }
+    println!("killed {kills} times within {:?} of a sync: {old} old, {new} new, never neither", whole.mul_f64(1.4));
+    assert!(old > 0 && new > 0, "the kills were all too early, or all too late: {old} old, {new} new");
 }
 
 #[test]
@@ -313,8 +327,8 @@ fn lint_shows_every_problem_and_ends_with_2() {
     let home = Home::alone("");
     let names: String = (0..12).map(|at| format!("name{at}.example\n")).collect();
     let good = home.write("good.txt", &(names + "not a name\n"));
-    let tenth = "one.example\ntwo.example\nthree.example\nfour.example\nfive.example\nnot a name\n";
-    let tenth = home.write("tenth.txt", tenth);
+    let tenth: String = (0..12).map(|at| format!("name{at}.example\n")).collect();
+    let tenth = home.write("tenth.txt", &(tenth + "not a name\nnor this\n"));
     let bad = home.write("bad.txt", "one.example\ncom\n");
     let empty = home.write("empty.txt", "# nothing\n");
     let program = |files: &[&std::path::Path]| {
@@ -328,7 +342,8 @@ fn lint_shows_every_problem_and_ends_with_2() {
         "bad.txt:2: \"com\"",
         "empty.txt: refused by the gate (minimum)",
         "tenth.txt: refused by the gate (errors)",
-        "tenth.txt:6: ",
+        "tenth.txt:13: ",
+        "tenth.txt:14: ",
     ] {
         assert!(ran.out.contains(part), "{part} is missing: {}", ran.out);
     }
@@ -382,16 +397,22 @@ fn revisions_and_files_are_compared_and_tried_on_a_query_log() {
         (home.write("a.txt", "one.example\n"), home.write("b.txt", "0.0.0.0 one.example\n0.0.0.0 two.example\n"));
     let said = home.run(&["blocklist", "diff", a.to_str().unwrap(), b.to_str().unwrap()]).good();
     assert!(said.contains("two.example exact"), "{said}");
-    let log = "Nov 23 10:00:00 dnsmasq[7]: query[A] www.one.example from 10.0.0.2\nwww.two.example\nboth.example\nother.example\n";
-    let log = home.write("queries.log", log);
+    let text = "Nov 23 10:00:00 dnsmasq[7]: query[A] www.one.example from 10.0.0.2\nwww.two.example\nboth.example\nother.example\n\
+               {\"frame\": 3, \"proto\": \"dns-query\", \"name\": \"other.example\", \"oracle\": [\"tshark\"]}\nno name at all\n";
+    let log = home.path("queries.log");
+    std::fs::write(&log, [text.as_bytes(), b"\xff\xfe\n"].concat()).unwrap();
     let said = home.run(&["blocklist", "preview", &first[..8], "--queries", log.to_str().unwrap()]).good();
-    assert_eq!(said, "+ www.one.example\n- www.two.example\n4 names: 1 newly blocked, 1 no longer blocked\n");
+    let expected = "+ www.one.example\n- www.two.example\n4 names: 1 newly blocked, 1 no longer blocked\n";
+    let nameless = format!("2 lines of {} tell of no name that was asked for\n", log.display());
+    assert_eq!(said, expected.to_owned() + &nameless);
     let daemon = home.start();
     assert!(is_blocked(&daemon, "two.example"));
     home.wait_for_row("the attempt", |row| row["vendor"] == "geo");
     let stats = home.run(&["blocklist", "stats", "--format", "json"]).json();
     let geo = stats.as_array().unwrap().iter().find(|row| row["list"] == "geo").unwrap();
-    assert_eq!((&geo["rules"], &geo["hits"]), (&2.into(), &1.into()));
+    assert_eq!((&geo["bytes"], &geo["rules"], &geo["hits"]), (&25.into(), &2.into(), &1.into()));
+    let bundled = stats.as_array().unwrap().iter().find(|row| row["list"] == "kaspersky").unwrap();
+    assert!(bundled["bytes"].as_u64().unwrap() > 10_000 && bundled["rules"].as_u64().unwrap() > 100, "{bundled}");
 }
 
 #[test]

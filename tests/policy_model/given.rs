@@ -250,6 +250,7 @@ fn settings(given: &Given) -> Settings {
         stage: *stage,
     };
     let exception = |spared: &Spared| Exception {
+        groups: Vec::new(),
         name: spared.name.as_ref().map(|name| name.parse().unwrap()),
         net: spared.net.map(|net| net.parse().unwrap()),
         clients: if spared.client { vec!["10.0.0.0/8".parse().unwrap()] } else { Vec::new() },
@@ -265,5 +266,6 @@ fn settings(given: &Given) -> Settings {
         block: BlockSettings { answer: given.answer.parse().unwrap_or(BlockAnswer::Null), ttl: 60 },
         sinkhole: Sinkhole::default(),
         enforce: given.enforce,
+        ..Settings::default()
     }
 }

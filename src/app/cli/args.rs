@@ -171,6 +171,9 @@ pub(super) struct CheckArgs {
     /// Leave out the vendor files and the config's lists
     #[arg(long)]
     pub(super) no_defaults: bool,
+    /// Decide with the lists and settings that were in force at the moment of --at, as the ledger recorded them
+    #[arg(long, conflicts_with_all = ["no_defaults", "list", "rev"])]
+    pub(super) as_enforced: bool,
     /// Decide with this commit of the lists from git, by its first digits
     #[arg(long, value_name = "COMMIT", conflicts_with = "no_defaults")]
     pub(super) rev: Option<String>,

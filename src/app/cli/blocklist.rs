@@ -1,12 +1,13 @@
 //! `interdict blocklist`: each list, where it comes from and what is in it; going back, holding still, importing.
 
 use super::args::{BlocklistCommand, TableFormat};
+use super::progress::during;
 use super::sync::wished;
 use super::table::{Table, printable};
 use super::vendors::print;
 use super::{Failure, Out, compare};
-use crate::app::config::{Config, Origin};
-use crate::app::lists::{self, Lists, Snapshots};
+use crate::app::config::{Blocklist, Config, Origin};
+use crate::app::lists::{self, Lists};
 use crate::app::sync::{Feed, Wish, feeds};
 use crate::app::time::believed;
 use crate::io::control::{Command, ask};
@@ -17,6 +18,8 @@ use std::collections::BTreeMap;
 /// Seconds.
 const DAY_S: i64 = 86_400;
 const HOUR_S: i64 = 3_600;
+/// Lines left out that are shown of each file.
+const LEFT_OUT_SHOWN: usize = 5;
 
 pub(super) fn run(command: &BlocklistCommand, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let (list, wish) = match command {
@@ -34,8 +37,7 @@ pub(super) fn run(command: &BlocklistCommand, config: &Config, out: &mut Out) ->
 
 fn status(format: TableFormat, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let feeds = feeds(config);
-    let (snapshots, unusable) = Snapshots::held_or_none(&feeds);
-    let lists = lists::load_with(config, &snapshots)?;
+    let lists = during("reading lists", || lists::load_lacking(config, None, &|_| true))?;
     // What a daemon was refused last is known to it alone.
     let running = ask(&config.store, Command::Status).ok();
     let mut table = Table::new(&["list", "from", "revision", "date", "age", "signer", "rules", "left out", "state"]);
@@ -63,12 +65,29 @@ fn status(format: TableFormat, config: &Config, out: &mut Out) -> Result<u8, Fai
     print(&table, &rows, format, out)?;
     if format == TableFormat::Table {
         let now = believed(None).at;
-        notes.extend(unusable.into_iter().map(|(_, why)| why));
+        notes.extend(lists.left_out.iter().map(|(_, why)| format!("{why}; it has no rules")));
         notes.extend(feeds.iter().filter_map(|feed| feed.warning(now)));
         notes.iter().try_for_each(|note| out.line(&printable(note)))?;
         contents(&rows, out)?;
+        config.blocklists.iter().try_for_each(|list| lines_left_out(&lists, list, out))?;
     }
     Ok(0)
+}
+
+/// The first lines of a list that were left out, with their places.
+fn lines_left_out(lists: &Lists, list: &Blocklist, out: &mut Out) -> Result<(), Failure> {
+    let mut shown = 0;
+    for (file, report) in lists.reports_of(&list.id) {
+        for line in report.left_out().into_iter().take(LEFT_OUT_SHOWN) {
+            out.line(&printable(&format!("{}: left out: {file}:{}: {}", list.id, line.line, line.why)))?;
+            shown += 1;
+        }
+    }
+    let more = left_out(lists, &list.id).saturating_sub(shown);
+    if more > 0 {
+        out.line(&format!("{}: left out: and {more} more; `interdict lint` shows all of a file", list.id))?;
+    }
+    Ok(())
 }
 
 /// Rules by vendor and purpose, a line a list.
@@ -110,7 +129,7 @@ fn from_git(lists: &Lists, feed: &Feed, (id, path): (&str, &str), refused: Optio
 }
 
 fn from_file(lists: &Lists, id: &str, path: &str) -> Value {
-    let list = lists.rules.lists().iter().find(|list| &*list.id == id && &*list.file == path);
+    let list = lists.rules.lists().iter().find(|list| lists.is_of(id, list) && &*list.file == path);
     json!({
         "list": id,
         "from": path,
@@ -118,13 +137,12 @@ fn from_file(lists: &Lists, id: &str, path: &str) -> Value {
         "rules": lists.counts.get(id).copied().unwrap_or(0),
         "left_out": left_out(lists, id),
         "state": "good",
-        "by": by_purpose(lists, |list| &*list.id == id && &*list.file == path),
+        "by": by_purpose(lists, |list| lists.is_of(id, list)),
     })
 }
 
 fn left_out(lists: &Lists, id: &str) -> usize {
-    let is_its = |label: &str| label.split(' ').next() == Some(id);
-    lists.reports.iter().filter(|(label, _)| is_its(label)).map(|(_, report)| report.bad + report.ignored).sum()
+    lists.reports_of(id).map(|(_, report)| report.bad + report.ignored).sum()
 }
 
 /// `vendor purpose` of rules, with how many there are.

@@ -1,13 +1,15 @@
 //! `interdict check`: the decision in words, or as JSON.
 
 use super::args::{CheckArgs, CheckFormat};
+use super::enforced::{self, Enforced};
+use super::progress::during;
 use super::table::printable;
 use super::{Failure, Out};
-use crate::app::config::{Blocklist, Config, Origin, parse_moment};
+use crate::app::config::{Blocklist, Config, parse_moment};
 use crate::app::lists::{self, Commit, Snapshots};
 use crate::app::sync::{Feed, feeds};
 use crate::app::time::believed;
-use crate::base::model::{Decision, RuleFacts, Stage, Wall};
+use crate::base::model::{Decision, RuleFacts, Wall};
 use crate::base::name::Name;
 use crate::policy::list::Format;
 use crate::policy::{Explanation, Policy, Subject};
@@ -25,7 +27,13 @@ enum Asked {
 
 pub(super) fn run(args: &CheckArgs, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let at = moment(args.at.as_deref())?;
-    let (policy, commits) = policy(args, config, at)?;
+    let Enforced { policy, commits, notes } = match args.as_enforced {
+        true => during("reading lists", || enforced::at(at, config))?,
+        false => during("reading lists", || policy(args, config, at))?,
+    };
+    if args.format == CheckFormat::Text {
+        notes.iter().try_for_each(|note| out.line(&printable(note)))?;
+    }
     // What is neither is said at the end, and keeps none of the others from being judged.
     let mut neither = Vec::new();
     for text in &args.subjects {
@@ -44,10 +52,16 @@ pub(super) fn run(args: &CheckArgs, config: &Config, out: &mut Out) -> Result<u8
             Asked::Name(name) => subject.name = Some(name.as_ref()),
             Asked::Address(address) => subject.address = Some(*address),
         }
-        let explanation = policy.explain(&subject);
+        let explanation = args.client.map_or(&policy, |client| policy.of(client)).explain(&subject);
         match args.format {
             CheckFormat::Text => out.line(&words(text, &explanation, &commits))?,
-            CheckFormat::Jsonl => out.json(&object((text, at, args.client), &explanation, &commits))?,
+            CheckFormat::Jsonl => {
+                let mut object = object((text, at, args.client), &explanation, &commits);
+                if let (true, Some(object)) = (args.as_enforced, object.as_object_mut()) {
+                    object.insert("enforced".to_owned(), json!(notes));
+                }
+                out.json(&object)?;
+            }
         }
     }
     if neither.is_empty() { Ok(0) } else { Err(Failure::wrong(neither.join("\n"))) }
@@ -77,7 +91,7 @@ fn asked(text: &str) -> Result<Asked, String> {
     Ok(Asked::Name(name))
 }
 
-fn policy(args: &CheckArgs, config: &Config, at: Wall) -> Result<(Policy, Vec<Commit>), Failure> {
+fn policy(args: &CheckArgs, config: &Config, at: Wall) -> Result<Enforced, Failure> {
     let mut further = if args.no_defaults { Vec::new() } else { config.blocklists.clone() };
     for list in &args.list {
         further.push(named_list(list, further.len())?);
@@ -88,7 +102,8 @@ fn policy(args: &CheckArgs, config: &Config, at: Wall) -> Result<(Policy, Vec<Co
         Some(revision) => at_revision(&feeds, revision)?,
     };
     let lists = lists::read(config.vendors.as_deref(), !args.no_defaults, &further, &snapshots)?;
-    Ok((Policy::new(1, lists.rules, Arc::new(config.settings.clone()), at), lists.commits))
+    let policy = Policy::new(1, lists.rules, Arc::new(config.settings.clone()), at);
+    Ok(Enforced { policy, commits: lists.commits, notes: Vec::new() })
 }
 
 /// Lists from git as of a commit; those of other repositories stay as they are.
@@ -117,7 +132,7 @@ fn named_list(text: &str, place: usize) -> Result<Blocklist, Failure> {
         _ => (text, Format::Auto),
     };
     let id = PathBuf::from(path).file_stem().map_or_else(|| format!("list-{place}"), |stem| stem.display().to_string());
-    Ok(Blocklist { id, origin: Origin::File(path.into()), format, answers: false, stage: Stage::Block })
+    Ok(Blocklist::of_file(id, path, format))
 }
 
 fn words(text: &str, explanation: &Explanation, commits: &[Commit]) -> String {
@@ -127,6 +142,9 @@ fn words(text: &str, explanation: &Explanation, commits: &[Commit]) -> String {
         said += &format!(" (answered {})", verdict.answer);
     }
     said += &format!("\n  because  {}", printable(&explanation.reason));
+    if let Some(group) = &explanation.group {
+        said += &format!("\n  group    {group}");
+    }
     if let Some(rule) = &explanation.rule {
         said += &format!("\n  rule     {}", rule_words(rule));
         if let Some(commit) = commit_of(rule, commits) {
@@ -164,6 +182,7 @@ fn object((text, at, client): (&str, Wall, Option<IpAddr>), explanation: &Explan
         "reason": explanation.reason,
         "at": at.to_string(),
         "client": client,
+        "group": explanation.group,
         "others": explanation.others.iter().map(|other| json!({
             "rule": rule_object(&other.rule, commits),
             "vendor": &*other.rule.vendor,

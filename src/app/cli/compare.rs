@@ -3,6 +3,7 @@
 
 use super::args::TableFormat;
 use super::check::at_revision;
+use super::progress::during;
 use super::table::{Table, printable};
 use super::vendors::print;
 use super::{Failure, Out};
@@ -10,7 +11,7 @@ use crate::app::config::{Blocklist, Config, Origin};
 use crate::app::lists::{self, Lists};
 use crate::app::sync::feeds;
 use crate::app::time::believed;
-use crate::base::model::{Decision, Stage};
+use crate::base::model::Decision;
 use crate::base::name::Name;
 use crate::io::store::{Filter, Ledger, StoreError};
 use crate::policy::list::Format;
@@ -33,7 +34,7 @@ struct Said {
 
 /// Rules that are in, out, or moved to another vendor or purpose.
 pub(super) fn diff(a: &str, b: &str, config: &Config, out: &mut Out) -> Result<u8, Failure> {
-    let (before, after) = (side(a, config)?, side(b, config)?);
+    let (before, after) = during("comparing", || Ok::<_, Failure>((side(a, config)?, side(b, config)?)))?;
     let mut by: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
     let mut lines = Vec::new();
     for (pattern, said) in &after {
@@ -67,9 +68,7 @@ pub(super) fn diff(a: &str, b: &str, config: &Config, out: &mut Out) -> Result<u
 fn side(text: &str, config: &Config) -> Result<BTreeMap<String, Said>, Failure> {
     let path = Path::new(text);
     let lists = if path.exists() {
-        let origin = Origin::File(path.to_owned());
-        let list =
-            Blocklist { id: "list".to_owned(), origin, format: Format::Auto, answers: false, stage: Stage::Block };
+        let list = Blocklist::of_file("list", path, Format::Auto);
         lists::read(None, false, &[list], &lists::Snapshots::default())?
     } else {
         let from_git = config.blocklists.iter().filter(|list| matches!(list.origin, Origin::Git(_)));
@@ -91,9 +90,11 @@ fn side(text: &str, config: &Config) -> Result<BTreeMap<String, Said>, Failure> 
 pub(super) fn preview(revision: &str, queries: &Path, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let at = believed(None).at;
     let policy = |lists: Lists| Policy::new(1, lists.rules, Arc::new(config.settings.clone()), at);
-    let now = policy(lists::load(config)?);
-    let then = policy(lists::load_with(config, &at_revision(&feeds(config), revision)?)?);
-    let names = names(queries)?;
+    let (now, then, (names, nameless)) = during("reading lists and queries", || {
+        let now = policy(lists::load(config)?);
+        let then = policy(lists::load_with(config, &at_revision(&feeds(config), revision)?)?);
+        Ok::<_, Failure>((now, then, names(queries)?))
+    })?;
     let (mut newly, mut no_longer) = (0_usize, 0_usize);
     for name in &names {
         let is_blocked = |policy: &Policy| {
@@ -113,18 +114,23 @@ pub(super) fn preview(revision: &str, queries: &Path, config: &Config, out: &mut
         }
     }
     out.line(&format!("{} names: {newly} newly blocked, {no_longer} no longer blocked", names.len()))?;
+    if nameless > 0 {
+        out.line(&format!("{nameless} lines of {} tell of no name that was asked for", queries.display()))?;
+    }
     Ok(0)
 }
 
-/// The names of a query log, each once.
-fn names(file: &Path) -> Result<BTreeSet<Name>, Failure> {
+/// The names of a query log, each once, and how many of its lines have none.
+fn names(file: &Path) -> Result<(BTreeSet<Name>, usize), Failure> {
     let failed = |error: std::io::Error| Failure::failed(format!("{}: cannot be read: {error}", file.display()));
-    let mut names = BTreeSet::new();
-    for line in BufReader::new(File::open(file).map_err(failed)?).lines() {
-        if let Some(name) =
-            asked(&line.map_err(failed)?).and_then(|text| Name::parse_host(text.trim_end_matches('.')).ok())
-        {
-            names.insert(name);
+    let (mut names, mut nameless) = (BTreeSet::new(), 0);
+    // What clients ask for is not always text.
+    for line in BufReader::new(File::open(file).map_err(failed)?).split(b'\n') {
+        let line = line.map_err(failed)?;
+        let name = asked(&String::from_utf8_lossy(&line));
+        match name.and_then(|text| Name::parse_host(text.trim_end_matches('.')).ok()) {
+            Some(name) => drop(names.insert(name)),
+            None => nameless += 1,
         }
         if names.len() > QUERIES_MAX {
             return Err(Failure::wrong(format!(
@@ -133,7 +139,7 @@ fn names(file: &Path) -> Result<BTreeSet<Name>, Failure> {
             )));
         }
     }
-    Ok(names)
+    Ok((names, nameless))
 }
 
 /// The name in a line of a log: JSON with a `name`, dnsmasq's `query[A] NAME from …`, Unbound's `… NAME TYPE CLASS`, or the name.
@@ -156,9 +162,9 @@ fn asked(line: &str) -> Option<String> {
     }
 }
 
-/// Rules, what is left out, and what the ledger saw of each list.
+/// Octets of text, rules, and what the ledger saw of each list and vendor.
 pub(super) fn stats(format: TableFormat, config: &Config, out: &mut Out) -> Result<u8, Failure> {
-    let lists = lists::load(config)?;
+    let lists = during("reading lists", || lists::load(config))?;
     let mut hits: BTreeMap<String, u64> = BTreeMap::new();
     match Ledger::open_read(&config.store) {
         Ok(mut ledger) => {
@@ -176,16 +182,17 @@ pub(super) fn stats(format: TableFormat, config: &Config, out: &mut Out) -> Resu
         let whose = class.vendor.clone().or_else(|| lists.rules.list(class.list).map(|list| Arc::clone(&list.id)));
         *counts.entry(whose.map_or_else(String::new, |id| id.to_string())).or_default() += 1;
     }
-    let mut table = Table::new(&["list", "rules", "hits"]);
+    let mut table = Table::new(&["list", "bytes", "rules", "hits"]);
     let mut rows = Vec::new();
-    for (id, rules) in &counts {
-        let seen = hits.get(id).copied().unwrap_or(0);
-        table.row(vec![id.clone(), rules.to_string(), seen.to_string()]);
-        rows.push(json!({ "list": id, "rules": rules, "hits": seen }));
+    for id in counts.keys().chain(lists.octets.keys()).collect::<BTreeSet<_>>() {
+        let (rules, seen) = (counts.get(id).copied().unwrap_or(0), hits.get(id).copied().unwrap_or(0));
+        let octets = lists.octets.get(id).copied().unwrap_or(0);
+        table.row(vec![id.clone(), octets.to_string(), rules.to_string(), seen.to_string()]);
+        rows.push(json!({ "list": id, "bytes": octets, "rules": rules, "hits": seen }));
     }
     print(&table, &rows, format, out)?;
     if format == TableFormat::Table {
-        out.line(&format!("{} rules in {} octets", lists.rules.len(), lists.rules.bytes()))?;
+        out.line(&format!("{} rules in {} octets of memory", lists.rules.len(), lists.rules.bytes()))?;
     }
     Ok(0)
 }

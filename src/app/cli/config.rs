@@ -1,8 +1,11 @@
 //! `interdict config`: check, show, template.
 
 use super::args::ConfigCommand;
+use super::progress::during;
+use super::table::printable;
 use super::{Failure, Out};
 use crate::app::config::{TEMPLATE, load};
+use crate::app::gate::judge_all;
 use crate::app::lists;
 use std::path::Path;
 
@@ -16,12 +19,20 @@ pub(super) fn run(command: &ConfigCommand, named: Option<&Path>, out: &mut Out) 
         }
         ConfigCommand::Check => {
             let config = load(named)?;
-            let lists = lists::load(&config)?;
-            for (id, report) in &lists.reports {
-                out.line(&format!("list {id}: {} rules, {} lines left out", report.rules, report.bad))?;
-                for bad in &report.shown {
-                    out.line(&format!("  line {}: {}", bad.line, bad.why))?;
+            let lists = during("reading lists", || {
+                let mut lists = lists::load(&config)?;
+                judge_all(&config, &mut lists, None).map_err(Failure::wrong)?;
+                Ok::<_, Failure>(lists)
+            })?;
+            for (id, file, report) in &lists.reports {
+                let left_out = report.bad + report.ignored;
+                out.line(&format!("list {id}: {} rules, {left_out} lines left out", report.rules))?;
+                for line in report.left_out() {
+                    out.line(&printable(&format!("  {file}:{}: {}", line.line, line.why)))?;
                 }
+            }
+            for warning in lists.warnings.values().flatten() {
+                out.line(&format!("  warning   {}", printable(warning)))?;
             }
             out.line(&format!("{}: good; {} rules", config.source, lists.rules.len()))?;
         }

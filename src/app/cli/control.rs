@@ -38,6 +38,9 @@ pub(super) fn reload(store: &Path, out: &mut Out) -> Result<u8, Failure> {
     for key in strings(&done, "after_restart") {
         out.line(&format!("  {key} has changed and takes effect at the next start"))?;
     }
+    for warning in strings(&done, "warnings") {
+        out.line(&format!("  warning   {warning}"))?;
+    }
     Ok(0)
 }
 

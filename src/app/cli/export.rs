@@ -2,6 +2,7 @@
 
 use super::args::ExportArgs;
 use super::check::moment;
+use super::progress::during;
 use super::{Failure, Out};
 use crate::app::config::Config;
 use crate::app::lists;
@@ -12,9 +13,11 @@ use std::sync::Arc;
 pub(super) fn run(args: &ExportArgs, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let format = args.format.parse().map_err(|why| Failure::wrong(format!("--format: {why}")))?;
     let at = moment(args.at.as_deref())?;
-    let policy = Policy::new(1, lists::load(config)?.rules, Arc::new(config.settings.clone()), at);
     let mut text = String::new();
-    let exported = export::write(&policy, format, &mut text).map_err(Failure::failed)?;
+    let exported = during("exporting", || {
+        let policy = Policy::new(1, lists::load(config)?.rules, Arc::new(config.settings.clone()), at);
+        export::write(&policy, format, &mut text).map_err(Failure::failed)
+    })?;
     out.text(&text)?;
     out.flush()?;
     let mut err = std::io::stderr();

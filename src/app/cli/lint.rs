@@ -1,15 +1,18 @@
 //! `interdict lint`: what a list file would come to, with every line that is wrong.
 
 use super::args::LintArgs;
+use super::progress::during;
 use super::table::printable;
 use super::{Failure, Out, WRONG};
-use crate::app::config::{Blocklist, Config, Origin};
-use crate::app::lists::{self, Snapshots};
-use crate::app::sync::{gate, judge_list, words};
-use crate::base::model::Stage;
+use crate::app::config::{Blocklist, Config};
+use crate::app::gate::{gate, judge_whole, words};
+use crate::app::lists;
 use crate::policy::gate::Gate;
 use crate::policy::list::{Format, vendor};
 use std::path::Path;
+
+/// Refusals of one file that are shown.
+const REFUSALS_MAX: usize = 10_000;
 
 /// What the list is called while it is looked at; no path begins so.
 const ID: &str = ":lint";
@@ -19,7 +22,7 @@ pub(super) fn run(args: &LintArgs, config: &Config, out: &mut Out) -> Result<u8,
     let gate = gate(config);
     let mut code = 0;
     for file in &args.files {
-        match one(file, format, &gate) {
+        match during(&format!("reading {}", file.display()), || one(file, format, &gate)) {
             Ok(lines) => lines.iter().try_for_each(|line| out.line(line))?,
             Err(refused) => {
                 out.line(&format!("{}: refused", file.display()))?;
@@ -40,31 +43,27 @@ fn one(file: &Path, format: Format, gate: &Gate) -> Result<Vec<String>, String> 
         let entries = read.domains.len() + read.ranges.len();
         return Ok(vec![format!("{shown}: good: vendor file {}, {entries} entries", read.id)]);
     }
-    let list = Blocklist {
-        id: ID.to_owned(),
-        origin: Origin::File(file.to_owned()),
-        format,
-        answers: false,
-        stage: Stage::Block,
-    };
-    let lists = lists::read(None, false, &[list], &Snapshots::default()).map_err(|why| why.to_string())?;
+    let list = Blocklist::of_file(ID, file, format);
+    let lists = lists::read_whole(&list, file).map_err(|why| why.to_string())?;
     let mut lines = Vec::new();
-    for (_, report) in &lists.reports {
+    for (_, report) in lists.reports_of(ID) {
         let left_out = report.bad + report.ignored;
         lines.push(format!("{shown}: good: {} rules, {left_out} lines left out", report.rules));
-        let told = || report.shown.iter().chain(&report.ignored_shown);
-        lines.extend(told().map(|line| format!("  {shown}:{}: {}", line.line, printable(&line.why))));
-        let more = left_out.saturating_sub(told().count());
+        let told = report.left_out();
+        lines.extend(told.iter().map(|line| format!("  {shown}:{}: {}", line.line, printable(&line.why))));
+        let more = left_out.saturating_sub(told.len());
         if more > 0 {
             lines.push(format!("  {shown}: and {more} more"));
         }
     }
-    let passed = judge_list(gate, &lists, ID, None).map_err(|refused| {
-        let said = words(&refused);
-        let said = said.strip_prefix(ID).map_or_else(|| said.clone(), |rest| format!("{shown}{rest}"));
+    let passed = judge_whole(gate, &list, &lists, None, REFUSALS_MAX).map_err(|refused| {
+        let said = |refused| {
+            let said = words(refused);
+            said.strip_prefix(ID).map_or_else(|| said.clone(), |rest| format!("{shown}{rest}"))
+        };
         // What was left out may be why.
-        let left_out = lines.iter().skip(1).map(|line| line.trim_start());
-        std::iter::once(said.as_str()).chain(left_out).collect::<Vec<_>>().join("\n")
+        let left_out = lines.iter().skip(1).map(|line| line.trim_start().to_owned());
+        refused.iter().map(said).chain(left_out).collect::<Vec<_>>().join("\n")
     })?;
     lines.extend(passed.warnings.iter().map(|warning| format!("  {}: warning: {}", warning.place, warning.why)));
     if passed.more > 0 {

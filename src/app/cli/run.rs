@@ -11,6 +11,7 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Lists(error) => error.into(),
+            StartError::Gate(_) => Self::wrong(error),
             StartError::Store(_) | StartError::Listen(_) | StartError::Control { .. } | StartError::System(_) => {
                 Self::failed(error)
             }

@@ -3,7 +3,7 @@
 
 use super::args::SyncArgs;
 use super::table::printable;
-use super::{FAILED, Failure, Out};
+use super::{FAILED, Failure, Out, progress};
 use crate::app::config::Config;
 use crate::app::daemon::upstreams;
 use crate::app::sync::{Alone, Feed, Wish, feeds, find, step};
@@ -12,7 +12,11 @@ use crate::io::store;
 use crate::io::sync::Progress;
 use crate::io::upstream::lookup;
 use serde_json::Value;
-use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::sync::Mutex;
+
+/// What is said where nothing is fetched yet, or no more.
+const SYNCING: &str = "syncing";
 
 pub(super) fn run(args: &SyncArgs, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     if feeds(config).is_empty() {
@@ -28,7 +32,9 @@ pub(super) fn wished(list: Option<&str>, wish: Wish, config: &Config, out: &mut 
     if let Some(list) = list {
         find(&feeds(config), list).map_err(Failure::wrong)?;
     }
-    let done = match ask(&config.store, command(list, &wish)?) {
+    let command = command(list, &wish)?;
+    let asked = progress::during_with(|| how_far(&config.store), || ask(&config.store, command));
+    let done = match asked {
         Ok(answer) => answer.get("lists").and_then(Value::as_array).cloned().unwrap_or_default(),
         Err(ControlError::NoDaemon(_)) => alone(list, &wish, config)?,
         Err(error) => return Err(error.into()),
@@ -63,18 +69,30 @@ fn alone(list: Option<&str>, wish: &Wish, config: &Config) -> Result<Vec<Value>,
     let _held = store::hold(&config.store).map_err(Failure::failed)?;
     let (servers, _) = upstreams(config);
     let resolve = |host: &str| lookup::addresses(&servers, host);
+    let fetching = Mutex::new(SYNCING.to_owned());
+    let said = || fetching.lock().map_or_else(|_| SYNCING.to_owned(), |said| said.clone());
+    let progress = |feed: &Feed, progress: Progress| {
+        if let Ok(mut said) = fetching.lock() {
+            *said = fetched(&feed.id, progress.bytes);
+        }
+    };
     let place = Alone { config, resolve: &resolve, progress: &progress };
     let feeds = feeds(config);
     let wanted = feeds.iter().filter(|feed| list.is_none_or(|list| feed.has(list)));
-    Ok(wanted.map(|feed| step(feed, wish, &place).object()).collect())
+    Ok(progress::during_with(said, || wanted.map(|feed| step(feed, wish, &place).object()).collect()))
 }
 
-/// One line on a terminal, written over again and again.
-fn progress(feed: &Feed, progress: Progress) {
-    let mut err = std::io::stderr();
-    if err.is_terminal() && progress.elapsed.as_millis() > 500 {
-        let _ = write!(err, "\r{}: {} KiB in {} s\r", feed.id, progress.bytes >> 10, progress.elapsed.as_secs());
-    }
+/// What the daemon fetches while it is waited for.
+fn how_far(store: &Path) -> String {
+    let status = ask(store, Command::Status).ok();
+    let fetching = status.as_ref().and_then(|status| status.get("fetching"));
+    let id = fetching.and_then(|one| one.get("id")).and_then(Value::as_str);
+    let bytes = fetching.and_then(|one| one.get("bytes")).and_then(Value::as_u64);
+    id.zip(bytes).map_or_else(|| SYNCING.to_owned(), |(id, bytes)| fetched(&printable(id), bytes))
+}
+
+fn fetched(id: &str, bytes: u64) -> String {
+    format!("{id}: {} KiB fetched", bytes >> 10)
 }
 
 fn words(done: &Value) -> String {

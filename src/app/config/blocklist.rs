@@ -4,15 +4,25 @@ use super::check::Problems;
 use super::file;
 use crate::app::time::parse_span;
 use crate::base::model::Stage;
+use crate::base::name::Name;
 use crate::io::sync::remote::Transport;
 use crate::io::sync::{Reference, Remote, RepoPath};
-use crate::policy::list::Format;
+use crate::policy::gate::{Limits, Target};
+use crate::policy::list::{Format, parse_range};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
 
 /// The shortest time between two looks at a remote; less would only be a burden to it.
 const EVERY_MIN: Duration = Duration::from_secs(1);
+
+/// Percent that a list may grow at once; more is no limit.
+const GROWTH_PERCENT_MAX: u32 = 1_000_000;
+/// Percent of unreadable lines with which a file is still taken for a list by its reader.
+const UNREADABLE_PERCENT_MAX: u32 = 20;
+/// The shortest prefixes that a reader takes.
+const V4_PREFIX_MIN: u8 = 12;
+const V6_PREFIX_MIN: u8 = 32;
 
 /// A list of the operator's.
 #[derive(Clone, Debug)]
@@ -27,6 +37,17 @@ pub struct Blocklist {
     pub answers: bool,
     /// What is wanted for it.
     pub stage: Stage,
+    /// What a revision of it must be to become policy.
+    pub gate: ListGate,
+}
+
+/// What a revision of a list must be to become policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListGate {
+    /// Numbers.
+    pub limits: Limits,
+    /// Entries that must be there.
+    pub must_have: Vec<Target>,
 }
 
 /// Where the text of a list is.
@@ -78,10 +99,43 @@ pub(super) fn all(p: &mut Problems<'_>, lists: &[file::Blocklist], base: &Path) 
             if let Origin::Git(git) = &origin {
                 same_signers(p, made_so_far, git, list);
             }
-            made.push(Blocklist { id: id.clone(), origin, format, answers: list.answers, stage });
+            let gate = gate(p, &list.gate);
+            made.push(Blocklist { id: id.clone(), origin, format, answers: list.answers, stage, gate });
         }
     }
     made
+}
+
+fn gate(p: &mut Problems<'_>, at: &file::Gate) -> ListGate {
+    let limits = Limits {
+        minimum: *at.minimum.get_ref(),
+        shrink_percent_max: p.bound(&at.shrink, "shrink", 0, 100),
+        growth_percent_max: p.bound(&at.growth, "growth", 0, GROWTH_PERCENT_MAX),
+        bad_percent_max: p.bound(&at.unreadable, "unreadable", 0, UNREADABLE_PERCENT_MAX),
+        v4_prefix_min: p.bound(&at.widest_v4, "widest_v4", V4_PREFIX_MIN, 32),
+        v6_prefix_min: p.bound(&at.widest_v6, "widest_v6", V6_PREFIX_MIN, 128),
+    };
+    ListGate { limits, must_have: targets(p, &at.must_have, "must_have") }
+}
+
+/// Names and networks.
+pub(super) fn targets(p: &mut Problems<'_>, all: &[Spanned<String>], key: &str) -> Vec<Target> {
+    let target = |at: &Spanned<String>| {
+        let text = at.get_ref();
+        let made = match parse_range(text) {
+            Some(net) => Ok(Target::Net(net)),
+            None => Name::parse_host(text).map(Target::Name),
+        };
+        made.map_err(|why| {
+            p.push(
+                at,
+                &format!(
+                    "{key}: {text:?} is neither a name nor a network: {why}; write \"example.org\" or \"192.0.2.0/24\""
+                ),
+            );
+        })
+    };
+    all.iter().map(target).filter_map(Result::ok).collect()
 }
 
 /// Whether a list without `git` has none of the keys that go with it.
@@ -192,6 +246,15 @@ fn same_signers(p: &mut Problems<'_>, before: &[Blocklist], git: &GitList, list:
     }
 }
 
+impl Blocklist {
+    /// A file that blocks, all else at its default.
+    #[must_use]
+    pub fn of_file(id: impl Into<String>, path: impl Into<PathBuf>, format: Format) -> Self {
+        let origin = Origin::File(path.into());
+        Self { id: id.into(), origin, format, answers: false, stage: Stage::Block, gate: ListGate::default() }
+    }
+}
+
 impl GitList {
     /// Whether two lists come from the same repository and reference, and so from one commit.
     #[must_use]
@@ -247,6 +310,20 @@ mod tests {
             (
                 "git = \"/l.git\"\npath = \"a\"\nbranch = \"b\"\nevery = \"5\"\n",
                 "/etc/x/c.toml:7: every: \"5\" is no span",
+            ),
+            ("path = \"a\"\n[blocklist.gate]\nshrink = 101\n", "/etc/x/c.toml:6: shrink = 101 is out of bounds"),
+            ("path = \"a\"\n[blocklist.gate]\nwidest_v4 = 8\n", "/etc/x/c.toml:6: widest_v4 = 8 is out of bounds"),
+            (
+                "path = \"a\"\n[blocklist.gate]\nmust_have = [\"a b\"]\n",
+                "/etc/x/c.toml:6: must_have: \"a b\" is neither",
+            ),
+            (
+                "path = \"a\"\n[blocklist.gate]\nminium = 1\n",
+                "/etc/x/c.toml:6: unknown key `minium`; did you mean `minimum`?",
+            ),
+            (
+                "path = \"a\"\n[policy]\nown = [\"a b\"]\n",
+                "/etc/x/c.toml:6: own: \"a b\" is neither a name nor a network",
             ),
             (
                 "git = \"/l.git\"\npath = \"a\"\nbranch = \"b\"\n[[blocklist]]\nid = \"two\"\ngit = \"/l.git\"\npath = \"b\"\n\

@@ -1,17 +1,23 @@
 //! From the file to what the engines take; everything that is wrong is collected, each with its line.
 
 use super::blocklist::{self, Blocklist};
-use super::file::{self, File, Servers};
+use super::file::{self, File};
 use super::load::line_of;
+use super::upstream::{self, Resolving, Upstreams};
 use super::{ConfigError, Source};
+use super::{clients, local};
 use crate::base::model::{BlockAnswer, PurposeSelector, Wall};
 use crate::base::name::Name;
+use crate::io::listen::{Forwarder, LimitSettings};
+use crate::policy::gate::Target;
+use crate::policy::local::Local;
 use crate::policy::{BlockSettings, Exception, Scope, Settings, Sinkhole, StageSetting};
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use toml::Spanned;
 
 /// Workers for one address; more would only share out the same cores.
@@ -30,20 +36,30 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Networks that may ask.
     pub allow: Vec<IpNet>,
+    /// How much clients may ask.
+    pub limits: LimitSettings,
+    /// Who asks for others.
+    pub forwarders: Vec<Forwarder>,
     /// UDP workers for each address.
     pub workers: usize,
     /// Octets of the answer cache.
     pub cache_octets: usize,
     /// Who answers what is not blocked.
     pub upstreams: Upstreams,
+    /// How they are asked, and how long their answers are kept.
+    pub resolving: Resolving,
     /// What is wanted.
     pub settings: Settings,
     /// The line of each of `settings.stages` in the file, from 1.
     pub stage_lines: Vec<usize>,
+    /// The line of each of `settings.groups` in the file, from 1.
+    pub group_lines: Vec<usize>,
     /// A folder of vendor files instead of the embedded ones.
     pub vendors: Option<PathBuf>,
     /// Further lists, in order.
     pub blocklists: Vec<Blocklist>,
+    /// Our own names and networks, which no list may take.
+    pub own: Vec<Target>,
     /// The folder of ledger and control socket.
     pub store: PathBuf,
     /// Days that the ledger keeps a row.
@@ -52,15 +68,6 @@ pub struct Config {
     pub log_level: String,
     /// Whether logs are JSON.
     pub log_json: bool,
-}
-
-/// Who answers what is not blocked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Upstreams {
-    /// The servers of `/etc/resolv.conf`.
-    System,
-    /// These, in the order of preference.
-    Servers(Vec<SocketAddr>),
 }
 
 /// The text with its name, and what was found wrong with it.
@@ -90,6 +97,12 @@ impl Problems<'_> {
         }
     }
 
+    /// Reads a host name.
+    pub(super) fn parse_host(&mut self, at: &Spanned<String>) -> Option<Name> {
+        let name = Name::parse_host(at.get_ref());
+        name.map_err(|why| self.push(at, &format!("names = {:?}: {why}", at.get_ref()))).ok()
+    }
+
     fn parse_all<T: FromStr>(&mut self, all: &[Spanned<String>], key: &str, form: &str) -> Vec<T>
     where
         T::Err: std::fmt::Display,
@@ -97,7 +110,13 @@ impl Problems<'_> {
         all.iter().filter_map(|at| self.parse(at, key, form)).collect()
     }
 
-    fn bound<T: PartialOrd + Copy + std::fmt::Display>(&mut self, at: &Spanned<T>, key: &str, least: T, most: T) -> T {
+    pub(super) fn bound<T: PartialOrd + Copy + std::fmt::Display>(
+        &mut self,
+        at: &Spanned<T>,
+        key: &str,
+        least: T,
+        most: T,
+    ) -> T {
         let value = *at.get_ref();
         if value < least || value > most {
             self.push(at, &format!("{key} = {value} is out of bounds; it must be {least} to {most}"));
@@ -114,19 +133,26 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
     let mut problems = Problems { file: source.to_string(), text, all: Vec::new() };
     let p = &mut problems;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let resolving = upstream::resolving(p, file);
+    let local = local::local(p, file, &resolving.zones, base);
     let workers = p.bound(&file.dns.workers, "workers", 0, WORKERS_MAX);
     let config = Config {
         source: source.clone(),
         file: file.clone(),
         listen: p.parse_all(&file.dns.listen, "listen", "write \"address:port\", as \"127.0.0.1:5300\""),
         allow: p.parse_all(&file.dns.allow, "allow", "write a network, as \"192.168.0.0/16\""),
+        limits: clients::limits(p, &file.dns),
+        forwarders: clients::forwarders(p, &file.dns),
         workers: if workers == 0 { cores } else { workers },
         cache_octets: p.bound(&file.dns.cache_mib, "cache_mib", 1, CACHE_MIB_MAX) << 20,
-        upstreams: upstreams(p, &file.upstream),
-        settings: settings(p, file),
+        upstreams: upstream::servers(p, &file.upstream),
+        settings: settings(p, file, local),
+        resolving,
         stage_lines: file.policy.stages.keys().map(|key| line_of(text, key.span().start)).collect(),
+        group_lines: file.group.iter().map(|group| line_of(text, group.id.span().start)).collect(),
         vendors: file.policy.vendors.as_ref().map(|path| base.join(path.get_ref())),
         blocklists: blocklist::all(p, &file.blocklist, base),
+        own: blocklist::targets(p, &file.policy.own, "own"),
         store: base.join(&file.store.path),
         keep_days: p.bound(&file.ledger.keep_days, "keep_days", 1, 36_500),
         log_level: one_of(p, &file.log.level, "level", &["error", "warn", "info", "debug", "trace"]),
@@ -145,33 +171,7 @@ fn one_of(p: &mut Problems<'_>, at: &Spanned<String>, key: &str, words: &[&str])
     at.get_ref().clone()
 }
 
-fn upstreams(p: &mut Problems<'_>, upstream: &file::Upstream) -> Upstreams {
-    let at = &upstream.servers;
-    let texts = match at.get_ref() {
-        Servers::One(word) if word == "system" => return Upstreams::System,
-        Servers::One(word) => std::slice::from_ref(word),
-        Servers::Many(words) if words.len() == 1 && words.iter().all(|word| word == "system") => {
-            return Upstreams::System;
-        }
-        Servers::Many(words) => words,
-    };
-    let mut servers = Vec::new();
-    for text in texts {
-        // A bare address means port 53, as in resolv.conf.
-        match text.parse::<SocketAddr>().or_else(|_| text.parse::<IpAddr>().map(|address| (address, 53).into())) {
-            Ok(server) => servers.push(server),
-            Err(_) => {
-                p.push(at, &format!("servers: {text:?} is no \"address:port\"; write \"192.0.2.1:53\", or \"system\""));
-            }
-        }
-    }
-    if texts.is_empty() {
-        p.push(at, "servers is empty, so nothing could be resolved; name a server, or \"system\"");
-    }
-    Upstreams::Servers(servers)
-}
-
-fn settings(p: &mut Problems<'_>, file: &File) -> Settings {
+fn settings(p: &mut Problems<'_>, file: &File, local: Arc<Local>) -> Settings {
     let word = |at: &Spanned<String>| at.get_ref().to_ascii_lowercase();
     Settings {
         scope: Scope {
@@ -179,17 +179,19 @@ fn settings(p: &mut Problems<'_>, file: &File) -> Settings {
             binds: file.policy.scope.iter().map(word).collect(),
         },
         stages: file.policy.stages.iter().filter_map(|(key, value)| stage(p, key, value)).collect(),
-        exceptions: file.exception.iter().filter_map(|at| exception(p, at)).collect(),
+        groups: clients::groups(p, &file.group),
+        exceptions: file.exception.iter().filter_map(|at| exception(p, at, &file.group)).collect(),
         block: BlockSettings {
             answer: p.parse(&file.block.answer, "answer", "see [block] in the template").unwrap_or(BlockAnswer::Null),
             ttl: p.bound(&file.block.ttl, "ttl", 0, 86_400),
         },
         sinkhole: sinkhole(p, &file.sinkhole),
+        local,
         enforce: true,
     }
 }
 
-fn stage(p: &mut Problems<'_>, key: &Spanned<String>, value: &Spanned<String>) -> Option<StageSetting> {
+pub(super) fn stage(p: &mut Problems<'_>, key: &Spanned<String>, value: &Spanned<String>) -> Option<StageSetting> {
     let (vendor, part) = match key.get_ref().split_once(':') {
         Some((vendor, part)) => (vendor, Some(part)),
         None => (key.get_ref().as_str(), None),
@@ -205,7 +207,7 @@ fn stage(p: &mut Problems<'_>, key: &Spanned<String>, value: &Spanned<String>) -
     Some(StageSetting { vendor: vendor.to_owned(), part, stage })
 }
 
-fn exception(p: &mut Problems<'_>, at: &file::Exception) -> Option<Exception> {
+fn exception(p: &mut Problems<'_>, at: &file::Exception, groups: &[file::Group]) -> Option<Exception> {
     let name = match &at.name {
         None => None,
         Some(text) => match Name::parse_host(text.get_ref()) {
@@ -228,7 +230,13 @@ fn exception(p: &mut Problems<'_>, at: &file::Exception) -> Option<Exception> {
             p.push(text, &format!("{key} is empty; say it, so that the exception can be judged later"));
         }
     }
+    for id in &at.groups {
+        if !groups.iter().any(|group| group.id.get_ref() == id.get_ref()) {
+            p.push(id, &format!("groups: {:?} is no [[group]] of this file", id.get_ref()));
+        }
+    }
     Some(Exception {
+        groups: at.groups.iter().map(|id| id.get_ref().clone()).collect(),
         name,
         net,
         clients: at.clients.iter().filter_map(|text| network(p, text, "clients")).collect(),
@@ -238,7 +246,7 @@ fn exception(p: &mut Problems<'_>, at: &file::Exception) -> Option<Exception> {
     })
 }
 
-fn network(p: &mut Problems<'_>, at: &Spanned<String>, key: &str) -> Option<IpNet> {
+pub(super) fn network(p: &mut Problems<'_>, at: &Spanned<String>, key: &str) -> Option<IpNet> {
     let net = crate::policy::list::parse_range(at.get_ref());
     if net.is_none() {
         p.push(at, &format!("{key} = {:?} is no address or network; write \"192.0.2.0/24\"", at.get_ref()));

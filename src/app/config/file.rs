@@ -1,5 +1,8 @@
 //! The config file as it is written. Field names are keys, `Default` is what silence means.
 
+use crate::engine::resolver::AnswerLimits;
+use crate::engine::resolver::core::{Conduct, Mode};
+use crate::policy::gate::Limits;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,6 +38,12 @@ pub struct File {
     pub ledger: Ledger,
     /// `[log]`
     pub log: Log,
+    /// `[[zone]]`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub zone: Vec<Zone>,
+    /// `[[group]]`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub group: Vec<Group>,
     /// `[[exception]]`
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exception: Vec<Exception>,
@@ -55,6 +64,8 @@ impl Default for File {
             store: Store::default(),
             ledger: Ledger::default(),
             log: Log::default(),
+            zone: Vec::new(),
+            group: Vec::new(),
             exception: Vec::new(),
             blocklist: Vec::new(),
         }
@@ -69,37 +80,116 @@ pub struct Dns {
     pub listen: Vec<Spanned<String>>,
     /// Networks that may ask.
     pub allow: Vec<Spanned<String>>,
+    /// Queries a second of one client; 0 is no limit.
+    pub client_rate: Spanned<u32>,
+    /// Queries a second of one IPv4 /24 or IPv6 /56; 0 is no limit.
+    pub prefix_rate: Spanned<u32>,
+    /// Kibibytes of UDP answers a second to a public network whose clients have not proven their address; 0 is no limit.
+    pub answer_kib: Spanned<u32>,
+    /// Who asks for others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forwarders: Vec<Forwarder>,
     /// UDP workers for each address; 0 is one a core.
     pub workers: Spanned<usize>,
     /// Mebibytes of the answer cache.
     pub cache_mib: Spanned<usize>,
+    /// Records to answer with: `name [ttl] TYPE data`.
+    pub records: Vec<Spanned<String>>,
+    /// A hosts file to answer from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Spanned<PathBuf>>,
+    /// Names of the own network: asked upstream although special, and allowed private addresses.
+    pub private_names: Vec<Spanned<String>>,
+    /// Whether answers with private addresses for public names are withheld.
+    pub rebind_protection: bool,
 }
 
 impl Default for Dns {
     fn default() -> Self {
         let networks = ["127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"];
         let networks = networks.iter().chain(&["::1/128", "fc00::/7", "fe80::/10"]);
+        let limits = crate::io::listen::LimitSettings::default();
         Self {
             listen: vec![spanned("127.0.0.1:5300".to_owned())],
             allow: networks.map(|net| spanned((*net).to_owned())).collect(),
+            client_rate: spanned(limits.client_rate),
+            prefix_rate: spanned(limits.prefix_rate),
+            answer_kib: spanned(limits.answer_kib),
+            forwarders: Vec::new(),
             workers: spanned(0),
             cache_mib: spanned(64),
+            records: Vec::new(),
+            hosts: None,
+            private_names: Vec::new(),
+            rebind_protection: true,
         }
     }
 }
 
-/// Who answers what is not blocked.
+/// Addresses that ask for others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forwarder {
+    /// An address or network.
+    pub address: Spanned<String>,
+    /// How it names the client: `proxy`, `ecs`, `mac`; silence means not at all.
+    #[serde(default)]
+    pub identity: Vec<Spanned<String>>,
+}
+
+/// Who answers what is not blocked, and how long that is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
     /// `"system"`, or `["addr:port", …]` in the order of preference.
     pub servers: Spanned<Servers>,
+    /// `ordered`, `fastest` or `parallel`.
+    pub mode: Spanned<String>,
+    /// Whether queries carry their name in random case.
+    pub random_case: bool,
+    /// Whether queries carry a cookie.
+    pub cookies: bool,
+    /// Seconds that an answer is kept at least.
+    pub ttl_min: Spanned<u32>,
+    /// Seconds that an answer is kept at most.
+    pub ttl_max: Spanned<u32>,
+    /// Seconds that absence is believed at most.
+    pub negative_ttl_max: Spanned<u32>,
+    /// Seconds that an answer is of use after it has expired.
+    pub stale_max: Spanned<u32>,
+    /// Whether answers in use are asked for again before they expire.
+    pub prefetch: bool,
 }
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self { servers: spanned(Servers::One("system".to_owned())) }
+        let (answers, conduct) = (AnswerLimits::default(), Conduct::default());
+        Self {
+            servers: spanned(Servers::One("system".to_owned())),
+            mode: spanned(Mode::default().to_string()),
+            random_case: conduct.random_case,
+            cookies: conduct.cookies,
+            ttl_min: spanned(answers.ttl_min),
+            ttl_max: spanned(answers.ttl_max),
+            negative_ttl_max: spanned(answers.negative_ttl_max),
+            stale_max: spanned(86_400),
+            prefetch: conduct.prefetch,
+        }
     }
+}
+
+/// Names that have servers of their own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Zone {
+    /// Names, each with everything below it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<Spanned<String>>,
+    /// Networks whose addresses are looked up there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<Spanned<String>>,
+    /// `["addr:port", …]` in the order of preference.
+    pub servers: Spanned<Vec<String>>,
 }
 
 /// One word or a list.
@@ -125,6 +215,8 @@ pub struct Policy {
     /// A folder of vendor files instead of the embedded ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendors: Option<Spanned<PathBuf>>,
+    /// Our own names and networks, which no list may take.
+    pub own: Vec<Spanned<String>>,
 }
 
 impl Default for Policy {
@@ -134,6 +226,7 @@ impl Default for Policy {
             scope: vec![spanned("everyone".to_owned())],
             stages: BTreeMap::new(),
             vendors: None,
+            own: Vec::new(),
         }
     }
 }
@@ -146,12 +239,14 @@ pub struct Block {
     pub answer: Spanned<String>,
     /// Seconds that a block answer may be cached.
     pub ttl: Spanned<u32>,
+    /// Whether applications that ask are told not to go round this resolver.
+    pub canaries: bool,
 }
 
 impl Default for Block {
     fn default() -> Self {
         let block = crate::policy::BlockSettings::default();
-        Self { answer: spanned(block.answer.to_string()), ttl: spanned(block.ttl) }
+        Self { answer: spanned(block.answer.to_string()), ttl: spanned(block.ttl), canaries: true }
     }
 }
 
@@ -207,6 +302,19 @@ impl Default for Log {
     }
 }
 
+/// Clients for whom other stages hold.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// What it is called.
+    pub id: Spanned<String>,
+    /// Networks, addresses and hardware addresses.
+    pub clients: Vec<Spanned<String>>,
+    /// As `[policy.stages]`; a list's id stands for the list.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stages: BTreeMap<Spanned<String>, Spanned<String>>,
+}
+
 /// An operator's exception.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -220,6 +328,9 @@ pub struct Exception {
     /// Clients that it is for; silence means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<Spanned<String>>,
+    /// Groups that it is for; silence means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Spanned<String>>,
     /// Why.
     pub reason: Spanned<String>,
     /// Who said so.
@@ -279,6 +390,44 @@ pub struct Blocklist {
     /// `off`, `observe` or `block`.
     #[serde(default = "block")]
     pub stage: Spanned<String>,
+    /// What a revision of it must be to become policy.
+    #[serde(default)]
+    pub gate: Gate,
+}
+
+/// What a revision of a list must be to become policy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gate {
+    /// The least number of rules.
+    pub minimum: Spanned<usize>,
+    /// Rules that may be gone at once, in percent.
+    pub shrink: Spanned<u32>,
+    /// Rules that may be new at once, in percent.
+    pub growth: Spanned<u32>,
+    /// Lines that may be unreadable, in percent.
+    pub unreadable: Spanned<u32>,
+    /// The widest IPv4 range, as the length of its prefix.
+    pub widest_v4: Spanned<u8>,
+    /// The widest IPv6 range, as the length of its prefix.
+    pub widest_v6: Spanned<u8>,
+    /// Names and networks that must be in it.
+    pub must_have: Vec<Spanned<String>>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            minimum: spanned(limits.minimum),
+            shrink: spanned(limits.shrink_percent_max),
+            growth: spanned(limits.growth_percent_max),
+            unreadable: spanned(limits.bad_percent_max),
+            widest_v4: spanned(limits.v4_prefix_min),
+            widest_v6: spanned(limits.v6_prefix_min),
+            must_have: Vec::new(),
+        }
+    }
 }
 
 fn auto() -> Spanned<String> {

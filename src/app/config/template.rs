@@ -13,7 +13,7 @@ mod tests {
         TEMPLATE
             .lines()
             .map(|line| match line.strip_prefix("# ") {
-                Some(rest) if rest.starts_with("[[") || rest.starts_with('"') && rest.contains("\" = \"") => rest,
+                Some(rest) if rest.starts_with('[') || rest.starts_with('"') && rest.contains("\" = \"") => rest,
                 Some(rest) if rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => rest,
                 _ => line,
             })
@@ -34,9 +34,12 @@ mod tests {
         let full: File = toml::from_str(&text).unwrap();
         let shown = toml::to_string(&full).unwrap();
         let of_lists = ["git", "branch", "every", "signers", "promise", "ca", "ssh_key", "known_hosts"];
-        let keys =
-            ["clients", "address", "name", "approver", "until", "reason", "id", "path", "format", "stage", "vendors"];
-        for key in keys.iter().chain(&of_lists) {
+        let of_gates = ["minimum", "shrink", "growth", "unreadable", "widest_v4", "widest_v6", "must_have"];
+        let keys = [
+            "clients", "names", "networks", "servers", "address", "name", "approver", "until", "reason", "id", "path",
+            "format", "stage", "vendors", "hosts",
+        ];
+        for key in keys.iter().chain(&of_lists).chain(&of_gates) {
             assert!(shown.contains(&format!("{key} = ")), "{key} is not in the template");
         }
         for key in ["tag = ", "commit = ", "insecure = "] {

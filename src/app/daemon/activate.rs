@@ -4,12 +4,14 @@
 //! more, so that none of them is freed on a worker's time.
 
 use crate::app::config::{Config, load};
+use crate::app::gate::{InForce, judge_all};
 use crate::app::lists::{self, Lists};
+use crate::app::sync::Build;
 use crate::app::time::{Believed, believed};
 use crate::base::model::Wall;
 use crate::io::store::{Activation, Gap, GapReason, Note, Sender};
 use crate::policy::list::Report;
-use crate::policy::{Policy, RuleSet, Settings};
+use crate::policy::{Policy, Settings};
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,8 +45,7 @@ pub(super) struct Pause {
 /// What changes when a policy does.
 struct State {
     config: Config,
-    rules: Arc<RuleSet>,
-    reports: Vec<(String, Report)>,
+    lists: Lists,
     epoch: u64,
     pause: Option<Pause>,
     alarms: BTreeMap<Alarm, String>,
@@ -67,6 +68,8 @@ pub(super) struct Reloaded {
     pub(super) rules: usize,
     /// Settings that the new config has and that only a restart brings.
     pub(super) after_restart: Vec<&'static str>,
+    /// What the gate let in although somebody should look at it.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Activator {
@@ -74,8 +77,7 @@ impl Activator {
         let epoch = 1;
         let settings = Arc::new(config.settings.clone());
         let policy = Arc::new(Policy::new(epoch, Arc::clone(&lists.rules), settings, at.at));
-        let Lists { rules, reports, .. } = lists;
-        let state = State { config, rules, reports, epoch, pause: None, alarms: BTreeMap::new(), retired: Vec::new() };
+        let state = State { config, lists, epoch, pause: None, alarms: BTreeMap::new(), retired: Vec::new() };
         let made = Self {
             named: named.map(Path::to_owned),
             policy: Arc::new(ArcSwap::new(Arc::clone(&policy))),
@@ -83,7 +85,7 @@ impl Activator {
             state: Mutex::new(state),
             reloading: Mutex::new(()),
         };
-        made.record(&policy);
+        made.record(&made.state(), &policy);
         made.mind_clock(&at);
         made
     }
@@ -106,9 +108,14 @@ impl Activator {
         read(&self.state().config)
     }
 
-    /// What each list of the operator's came to when it was read.
-    pub(super) fn reports(&self) -> Vec<(String, Report)> {
-        self.state().reports.clone()
+    /// What each file of the operator's lists came to when it was read.
+    pub(super) fn reports(&self) -> Vec<(String, String, Report)> {
+        self.state().lists.reports.clone()
+    }
+
+    /// What the gate let in although somebody should look at it.
+    pub(super) fn gate_warnings(&self) -> Vec<String> {
+        self.state().lists.warnings.values().flatten().cloned().collect()
     }
 
     pub(super) fn pause(&self) -> Option<Pause> {
@@ -116,7 +123,11 @@ impl Activator {
     }
 
     pub(super) fn alarms(&self) -> Vec<String> {
-        self.state().alarms.values().cloned().collect()
+        let state = self.state();
+        let without = |(_, why): &(String, String)| {
+            format!("{why}; it has no rules until a commit comes that can be used, or is gone back to")
+        };
+        state.alarms.values().cloned().chain(state.lists.left_out.iter().map(without)).collect()
     }
 
     /// Raises an alarm with a sentence, or takes it back.
@@ -137,7 +148,7 @@ impl Activator {
         let read = load(self.named.as_deref()).map_err(|error| error.to_string()).and_then(|config| {
             let (after_restart, config) =
                 self.with_config(|old| (needs_restart(old, &config), keep_running(old, config)));
-            let lists = lists::load(&config).map_err(|error| error.to_string())?;
+            let lists = self.lists_of(&config)?;
             Ok((config, after_restart, lists))
         });
         let (config, after_restart, lists) = match read {
@@ -152,27 +163,40 @@ impl Activator {
         };
         let mut state = self.state();
         let rules = lists.rules.len();
+        let warnings = lists.warnings.values().flatten().cloned().collect();
         state.config = config;
-        state.rules = lists.rules;
-        state.reports = lists.reports;
+        state.lists = lists;
         state.alarms.remove(&Alarm::Reload);
         let policy = self.put_in_force(&mut state);
-        drop(state);
-        self.record(&policy);
-        Ok(Reloaded { epoch: policy.epoch(), rules, after_restart })
+        Ok(Reloaded { epoch: policy.epoch(), rules, after_restart, warnings })
+    }
+
+    /// The lists of a new config, if the gate lets them in. What is left out already may stay so.
+    fn lists_of(&self, config: &Config) -> Result<Lists, String> {
+        let (old, before) = {
+            let state = self.state();
+            (state.config.clone(), state.lists.clone())
+        };
+        let mut lists =
+            lists::load_lacking(config, None, &is_in(&before.left_out)).map_err(|error| error.to_string())?;
+        judge_all(config, &mut lists, Some(InForce { config: &old, lists: &before }))?;
+        Ok(lists)
     }
 
     /// Puts rules in force that `build` makes of the config in force; its error leaves everything as it was.
-    pub(super) fn replace(&self, build: &mut dyn FnMut(&Config) -> Result<Lists, String>) -> Result<(), String> {
+    pub(super) fn replace(&self, build: &mut Build<'_>) -> Result<(), String> {
         let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let config = self.with_config(Config::clone);
-        let lists = build(&config)?;
+        let (config, left_out) = {
+            let state = self.state();
+            (state.config.clone(), state.lists.left_out.clone())
+        };
+        let mut lists = build(&config, &is_in(&left_out))?;
         let mut state = self.state();
-        state.rules = lists.rules;
-        state.reports = lists.reports;
-        let policy = self.put_in_force(&mut state);
-        drop(state);
-        self.record(&policy);
+        // Of the other lists nothing has changed.
+        let mut warnings = std::mem::take(&mut state.lists.warnings);
+        warnings.append(&mut lists.warnings);
+        state.lists = Lists { warnings, ..lists };
+        self.put_in_force(&mut state);
         Ok(())
     }
 
@@ -201,11 +225,8 @@ impl Activator {
             let until = now.checked_add(span).map_err(|_| "that pause would end after the end of time".to_owned())?;
             state.pause = Some(Pause { since: now, until, reason: reason.to_owned() });
         }
-        let policy = self.put_in_force(&mut state);
-        let pause = state.pause.clone();
-        drop(state);
-        self.record(&policy);
-        Ok(pause)
+        self.put_in_force(&mut state);
+        Ok(state.pause.clone())
     }
 
     /// Looks at dates: restages when a stage changes, ends a pause, frees what no worker reads any more.
@@ -223,7 +244,6 @@ impl Activator {
             let policy = self.put_in_force(&mut state);
             drop(state);
             tracing::info!(epoch = policy.epoch(), "stages changed");
-            self.record(&policy);
         }
     }
 
@@ -232,8 +252,9 @@ impl Activator {
         let at = believed(Some(self.policy.load().at())).at;
         state.epoch += 1;
         let settings = Settings { enforce: state.pause.is_none(), ..state.config.settings.clone() };
-        let policy = Arc::new(Policy::new(state.epoch, Arc::clone(&state.rules), Arc::new(settings), at));
+        let policy = Arc::new(Policy::new(state.epoch, Arc::clone(&state.lists.rules), Arc::new(settings), at));
         state.retired.push(self.policy.swap(Arc::clone(&policy)));
+        self.record(state, &policy);
         policy
     }
 
@@ -244,15 +265,13 @@ impl Activator {
         self.ledger.send_note(Note::Gap(gap));
     }
 
-    /// Tells the ledger which policy is in force from now on.
-    fn record(&self, policy: &Policy) {
-        let revisions: BTreeMap<&str, &str> =
-            policy.rules().lists().iter().map(|list| (&*list.id, &*list.revision)).collect();
+    /// Tells the ledger which policy is in force from now on, with all that it takes to make it again.
+    fn record(&self, state: &State, policy: &Policy) {
         self.ledger.send_note(Note::Activation(Activation {
             policy: policy.id(),
             at: policy.at(),
-            settings: format!("{:?}", policy.settings()),
-            revisions: serde_json::to_string(&revisions).unwrap_or_default(),
+            settings: toml::to_string(&state.config.file).unwrap_or_default(),
+            revisions: serde_json::to_string(&state.lists.revisions()).unwrap_or_default(),
         }));
     }
 
@@ -274,14 +293,21 @@ impl Activator {
     }
 }
 
+fn is_in(left_out: &[(String, String)]) -> impl Fn(&str) -> bool + use<'_> {
+    |feed| left_out.iter().any(|(id, _)| id == feed)
+}
+
 /// What of a new config only a restart brings.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
         ("[dns] listen", old.listen != new.listen),
         ("[dns] allow", old.allow != new.allow),
+        ("[dns] client_rate, prefix_rate, answer_kib", old.limits != new.limits),
+        ("[dns] forwarders", old.forwarders != new.forwarders),
         ("[dns] workers", old.workers != new.workers),
         ("[dns] cache_mib", old.cache_octets != new.cache_octets),
         ("[upstream] servers", old.upstreams != new.upstreams),
+        ("[upstream] and [[zone]]", old.resolving != new.resolving),
         ("[store] path", old.store != new.store),
         ("[ledger] keep_days", old.keep_days != new.keep_days),
         ("[log]", old.log_level != new.log_level || old.log_json != new.log_json),
@@ -294,9 +320,12 @@ fn keep_running(old: &Config, new: Config) -> Config {
     Config {
         listen: old.listen.clone(),
         allow: old.allow.clone(),
+        limits: old.limits,
+        forwarders: old.forwarders.clone(),
         workers: old.workers,
         cache_octets: old.cache_octets,
         upstreams: old.upstreams.clone(),
+        resolving: old.resolving.clone(),
         store: old.store.clone(),
         keep_days: old.keep_days,
         log_level: old.log_level.clone(),

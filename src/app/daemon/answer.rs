@@ -17,6 +17,7 @@ pub(super) fn handler(activator: Arc<Activator>, about: Arc<About>) -> Handler {
                 "epoch": reloaded.epoch,
                 "rules": reloaded.rules,
                 "after_restart": reloaded.after_restart,
+                "warnings": reloaded.warnings,
             })),
             Err(why) => Response::refused(why),
         },

@@ -2,9 +2,7 @@
 //! for a remote.
 
 use super::activate::{Activator, Alarm};
-use crate::app::config::Config;
-use crate::app::lists::Lists;
-use crate::app::sync::{Came, Done, Feed, Place, Wish, feeds, find, step};
+use crate::app::sync::{Build, Came, Done, Feed, Place, Wish, feeds, find, step};
 use crate::app::time::believed;
 use crate::base::model::Wall;
 use crate::io::sync::Progress;
@@ -18,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How often the thread looks whether something is due: a list that a reload brings is fetched within this time.
 const LOOK: Duration = Duration::from_millis(500);
@@ -36,15 +35,17 @@ struct Seen {
 /// Follows every feed of the config in force.
 pub(super) struct Follower {
     activator: Arc<Activator>,
-    servers: Vec<SocketAddr>,
+    servers: watch::Receiver<Vec<SocketAddr>>,
     /// One wish at a time; whoever comes second waits.
     one: Mutex<()>,
     seen: Mutex<BTreeMap<String, Seen>>,
+    /// The feed that is being fetched, and how far it is.
+    fetching: Mutex<Option<(String, Progress)>>,
 }
 
 impl Follower {
-    pub(super) fn new(activator: Arc<Activator>, servers: Vec<SocketAddr>) -> Self {
-        Self { activator, servers, one: Mutex::new(()), seen: Mutex::new(BTreeMap::new()) }
+    pub(super) fn new(activator: Arc<Activator>, servers: watch::Receiver<Vec<SocketAddr>>) -> Self {
+        Self { activator, servers, one: Mutex::new(()), seen: Mutex::new(BTreeMap::new()), fetching: Mutex::new(None) }
     }
 
     /// Starts the thread `sync`. It ends with the process: a sync that is cut off leaves the old list or the new one.
@@ -105,9 +106,21 @@ impl Follower {
         self.seen().iter().map(object).collect()
     }
 
+    /// What is being fetched now, and how far it is.
+    pub(super) fn fetching(&self) -> Option<Value> {
+        let fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        let (id, progress) = fetching.as_ref()?;
+        Some(json!({ "id": id, "bytes": progress.bytes, "seconds": progress.elapsed.as_secs() }))
+    }
+
+    fn set_fetching(&self, fetching: Option<(String, Progress)>) {
+        *self.fetching.lock().unwrap_or_else(PoisonError::into_inner) = fetching;
+    }
+
     fn one(&self, feed: &Feed, wish: &Wish) -> Done {
         let _one = self.one.lock().unwrap_or_else(PoisonError::into_inner);
         let done = step(feed, wish, self);
+        self.set_fetching(None);
         let is_check = *wish == Wish::Check;
         if is_check || done.came == Came::Taken {
             let alarm = done
@@ -160,15 +173,18 @@ impl Follower {
 }
 
 impl Place for Follower {
-    fn put_in_force(&self, build: &mut dyn FnMut(&Config) -> Result<Lists, String>) -> Result<(), String> {
+    fn put_in_force(&self, build: &mut Build<'_>) -> Result<(), String> {
         self.activator.replace(build)
     }
 
     fn resolve(&self, host: &str) -> Vec<IpAddr> {
-        lookup::addresses(&self.servers, host)
+        // Not held while they are asked: whoever changes them does not wait.
+        let servers = self.servers.borrow().clone();
+        lookup::addresses(&servers, host)
     }
 
     fn progress(&self, feed: &Feed, progress: Progress) {
         tracing::debug!(list = %feed.id, bytes = progress.bytes, "fetching");
+        self.set_fetching(Some((feed.id.clone(), progress)));
     }
 }

@@ -13,6 +13,7 @@
 //! | `activate` | which policy is in force: start, reload, restage, pause |
 //! | `answer` | what the control socket answers |
 //! | `follow` | lists from git, on a thread of their own |
+//! | `servers` | who is asked, followed where the system says it |
 //! | `status` | how it goes, as JSON |
 //! | `summary` | the few lines at the start |
 //! | `wire` | sockets, runtimes and threads of the data plane |
@@ -20,22 +21,24 @@
 mod activate;
 mod answer;
 mod follow;
+mod servers;
 mod status;
 mod summary;
 mod wire;
 
-use super::config::{Config, Upstreams};
+use super::config::Config;
+use super::gate::judge_all;
 use super::lists::{self, ListsError};
-use super::sync::feeds;
 use super::time::believed;
 use crate::engine::resolver::core::Counters;
 use crate::io::control::Server;
 use crate::io::store::{self, Store, StoreError, StoreSettings, Writer};
 use crate::io::sys::clock;
 use crate::io::sys::socket::ListenError;
-use crate::io::upstream::resolv;
 use activate::Activator;
 use follow::Follower;
+use servers::Watch;
+pub(super) use servers::{asked, upstreams};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -53,6 +56,9 @@ pub enum StartError {
     /// A list is wrong.
     #[error(transparent)]
     Lists(#[from] ListsError),
+    /// A list is refused by the gate.
+    #[error("{0}; mend the list, or take its entry out of the config")]
+    Gate(String),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -81,20 +87,16 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
     let now = clock::now().wall;
     let store = Store::open(&config.store, StoreSettings { retention_days: config.keep_days }, now)?;
     let last = store.last_activation()?;
-    let (snapshots, unusable) = lists::Snapshots::held_or_none(&feeds(&config));
-    let lists = lists::load_with(&config, &snapshots)?;
-    drop(snapshots);
-    let (upstreams, upstream_alarm) = upstreams(&config);
+    let mut lists = lists::load_lacking(&config, None, &|_| true)?;
+    judge_all(&config, &mut lists, None).map_err(StartError::Gate)?;
+    let (mut watch, upstreams) = Watch::new(&config);
     let opened = wire::open(&config)?;
     let addresses: Vec<SocketAddr> = opened.iter().map(|listeners| listeners.address).collect();
 
     let (sender, receiver) = store::channel(store::QUEUE_BATCHES);
     let writer = Writer::spawn(store, receiver, sender.counters(), Box::new(|| clock::now().wall))?;
     let activator = Arc::new(Activator::new(config, named, lists, sender.clone(), believed(last)));
-    activator.set_alarm(activate::Alarm::Upstream, upstream_alarm);
-    for (feed, why) in unusable {
-        activator.set_alarm(activate::Alarm::List(feed), Some(why));
-    }
+    watch.say(&activator);
     let follower = Arc::new(Follower::new(Arc::clone(&activator), upstreams.clone()));
 
     let counters = Arc::new(Counters::default());
@@ -104,7 +106,7 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
     let about = Arc::new(status::About { listen, upstreams, counters, store, started: now, follower });
 
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = control.block_on(serve(&activator, &about, ready));
+    let result = control.block_on(serve(&activator, &about, &mut watch, ready));
     // A sync that somebody asked for may wait for its remote: nobody waits for it.
     control.shutdown_background();
     running.stop();
@@ -112,32 +114,11 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
     result
 }
 
-/// The servers to ask. Having none is no reason not to block: the alarm shows, and questions that need one fail.
-pub(super) fn upstreams(config: &Config) -> (Vec<SocketAddr>, Option<String>) {
-    match &config.upstreams {
-        Upstreams::Servers(named) => {
-            let servers = resolv::without_ourselves(named.clone(), &config.listen, &resolv::own_addresses());
-            let ours: Vec<String> =
-                named.iter().filter(|server| !servers.contains(server)).map(ToString::to_string).collect();
-            let alarm = (!ours.is_empty()).then(|| {
-                format!(
-                    "[upstream] servers names ourselves ({}), which is left out: we would ask us forever",
-                    ours.join(", ")
-                )
-            });
-            (servers, alarm)
-        }
-        Upstreams::System => match resolv::servers(Path::new(resolv::RESOLV_CONF), &config.listen) {
-            Ok(servers) => (servers, None),
-            Err(error) => (Vec::new(), Some(error.to_string())),
-        },
-    }
-}
-
 /// The control plane, until a signal ends it.
 async fn serve(
     activator: &Arc<Activator>,
     about: &Arc<status::About>,
+    watch: &mut Watch,
     ready: impl FnOnce(&str),
 ) -> Result<(), StartError> {
     let store = activator.store_path();
@@ -147,11 +128,14 @@ async fn serve(
     let mut hangup = signal(SignalKind::hangup())?;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look = interval(servers::LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ready(&summary::text(activator, about));
     about.follower.start()?;
     loop {
         tokio::select! {
             _ = tick.tick() => activator.tick(),
+            _ = look.tick() => watch.look(activator),
             _ = hangup.recv() => {
                 let activator = Arc::clone(activator);
                 // A reload may read for seconds; dates go on being looked at meanwhile.

@@ -6,11 +6,13 @@ use crate::base::model::{Stage, Wall};
 use crate::engine::resolver::core::Counters;
 use crate::io::store::StoreCounters;
 use crate::policy::Policy;
+use crate::policy::list::Report;
 use jiff::ToSpan as _;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Days before the evidence of a blocked range is too old to block on, from which this is said.
 const EXPIRY_NOTICE_DAYS: i64 = 30;
@@ -18,7 +20,7 @@ const EXPIRY_NOTICE_DAYS: i64 = 30;
 /// What does not change while the daemon runs, and the figures that the data plane keeps.
 pub(super) struct About {
     pub(super) listen: Vec<SocketAddr>,
-    pub(super) upstreams: Vec<SocketAddr>,
+    pub(super) upstreams: watch::Receiver<Vec<SocketAddr>>,
     pub(super) counters: Arc<Counters>,
     pub(super) store: Arc<StoreCounters>,
     pub(super) started: Wall,
@@ -50,13 +52,14 @@ pub(super) fn object(activator: &Activator, about: &About) -> Value {
         "pid": std::process::id(),
         "started": about.started.to_string(),
         "listen": about.listen,
-        "upstreams": about.upstreams,
+        "upstreams": *about.upstreams.borrow(),
         "pause": pause.map(|pause| json!({
             "since": pause.since.to_string(), "until": pause.until.to_string(), "reason": pause.reason,
         })),
         "alarms": alarms,
         "warnings": warnings,
         "sync": about.follower.objects(),
+        "fetching": about.follower.fetching(),
         "policy": policy_object(&policy),
         "counters": counters,
         "ledger": {
@@ -82,9 +85,10 @@ fn policy_object(policy: &Policy) -> Value {
     })
 }
 
-/// Whether anything at all is blocked.
+/// Whether anything at all is blocked, for anybody.
 fn blocks(policy: &Policy) -> bool {
-    policy.rules().classes().any(|(id, _)| policy.staged(id).is_some_and(|staged| staged.stage == Stage::Block))
+    policy.groups().iter().any(blocks)
+        || policy.rules().classes().any(|(id, _)| policy.staged(id).is_some_and(|staged| staged.stage == Stage::Block))
 }
 
 /// What is not wrong yet: evidence that runs out, list lines that were left out.
@@ -102,7 +106,17 @@ fn warnings(activator: &Activator, policy: &Policy) -> Vec<String> {
     let expiring = expiring.into_keys().map(|(vendor, when)| {
         format!("address ranges of {vendor} fall to observe on {when}: their evidence is then a year old")
     });
-    let reports = activator.reports().into_iter().filter(|(_, report)| report.bad > 0);
-    let reports = reports.map(|(id, report)| format!("list {id}: {} lines were left out as unreadable", report.bad));
-    expiring.chain(reports).collect()
+    let reports = activator.reports();
+    let reports = reports.iter().filter_map(|(list, file, report)| left_out(list, file, report));
+    expiring.chain(reports).chain(activator.gate_warnings()).collect()
+}
+
+/// What was left out of a file, with the first line of it.
+fn left_out(list: &str, file: &str, report: &Report) -> Option<String> {
+    let counted = [(report.bad, "unreadable"), (report.ignored, "not judged here")];
+    let counted: Vec<String> =
+        counted.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let first = report.left_out().into_iter().next()?;
+    let (counted, line, why) = (counted.join(", "), first.line, &first.why);
+    Some(format!("list {list}: lines left out: {counted}; the first is {file}:{line}: {why}"))
 }

@@ -11,11 +11,12 @@ use std::fmt::Display;
 /// The lines.
 pub(super) fn text(activator: &Activator, about: &About) -> String {
     let policy = activator.policy();
+    let upstreams = about.upstreams.borrow().clone();
     let mut lines = vec![format!(
         "interdict {} answers on {} (UDP and TCP) and asks {}",
         env!("CARGO_PKG_VERSION"),
         join(&about.listen),
-        if about.upstreams.is_empty() { "nobody: no upstream is known".to_owned() } else { join(&about.upstreams) },
+        if upstreams.is_empty() { "nobody: no upstream is known".to_owned() } else { join(&upstreams) },
     )];
     lines.push(format!("  config    {}", activator.with_config(|config| config.source.to_string())));
     for (vendor, (families, why)) in blocked(&policy) {

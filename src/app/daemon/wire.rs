@@ -2,10 +2,12 @@
 
 use super::StartError;
 use super::activate::Activator;
+use super::servers;
 use crate::app::config::Config;
+use crate::engine::resolver::Cache;
+use crate::engine::resolver::Cookies;
 use crate::engine::resolver::core::{Bounds, CoreSettings, Counters};
-use crate::engine::resolver::{AnswerLimits, Cache};
-use crate::io::listen::{Acl, CONNECTIONS_MAX, Listening, serve_tcp, spawn_udp};
+use crate::io::listen::{Acl, CONNECTIONS_MAX, Clients, Listening, serve_tcp, spawn_udp};
 use crate::io::store::{Sender, StoreMessage};
 use crate::io::sys::limits::raise_open_files;
 use crate::io::sys::plane::{MISS_QUEUE_MAX, Plane};
@@ -16,7 +18,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -35,11 +37,12 @@ pub(super) fn open(config: &Config) -> Result<Vec<Listeners>, StartError> {
 
 /// What the threads of the data plane share.
 pub(super) fn plane(activator: &Activator, counters: Arc<Counters>, ledger: Sender) -> Arc<Plane> {
-    let cache_octets = activator.with_config(|config| config.cache_octets);
+    let (octets, stale_max) = activator.with_config(|config| (config.cache_octets, config.resolving.stale_max));
     Arc::new(Plane {
         policy: activator.swap(),
-        cache: Arc::new(Cache::new(cache_octets, rand::random())),
+        cache: Arc::new(Cache::with_stale(octets, rand::random(), stale_max)),
         counters,
+        cookies: Cookies::new(rand::random()),
         hits: Arc::new(move |batch| ledger.try_send(StoreMessage::Batch(batch))),
     })
 }
@@ -57,22 +60,29 @@ pub(super) fn start(
     activator: &Activator,
     plane: Arc<Plane>,
     opened: Vec<Listeners>,
-    servers: Vec<SocketAddr>,
+    servers: watch::Receiver<Vec<SocketAddr>>,
 ) -> Result<Running, StartError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("data").enable_all().build()?;
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let (misses, missed) = mpsc::channel(MISS_QUEUE_MAX);
     let open_files = open_files();
-    let settings = CoreSettings { servers, bounds: bounds(open_files), answers: AnswerLimits::default() };
+    let settings = activator.with_config(|config| CoreSettings {
+        servers: servers.borrow().clone(),
+        zones: servers::zones(config).0,
+        mode: config.resolving.mode,
+        bounds: bounds(open_files),
+        answers: config.resolving.answers,
+        conduct: config.resolving.conduct,
+    });
     let streams_max = CONNECTIONS_MAX.min(open_files / 4 / opened.len().max(1));
-    tasks.spawn_on(upstream::run(settings, Arc::clone(&plane), missed, stop.clone()), runtime.handle());
-    let acl = Arc::new(activator.with_config(|config| Acl::new(config.allow.iter().copied())));
+    tasks.spawn_on(upstream::run(settings, Arc::clone(&plane), missed, servers, stop.clone()), runtime.handle());
+    let clients = Arc::new(activator.with_config(clients));
     let mut running = Running { workers: Vec::new(), runtime, tasks, stop };
     for listeners in opened {
         let listening = Listening {
             plane: Arc::clone(&plane),
-            acl: Arc::clone(&acl),
+            clients: Arc::clone(&clients),
             misses: misses.clone(),
             stop: running.stop.clone(),
         };
@@ -90,6 +100,12 @@ pub(super) fn start(
     }
     running.tasks.close();
     Ok(running)
+}
+
+/// Who may ask, how much, and for whom.
+fn clients(config: &Config) -> Clients {
+    let acl = Acl::new(config.allow.iter().copied());
+    Clients::new(acl, config.limits, config.forwarders.iter().cloned(), rand::random())
 }
 
 /// How many files may be open, once the limit is raised as far as it goes.

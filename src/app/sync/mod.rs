@@ -4,15 +4,12 @@
 //! | module | what |
 //! |---|---|
 //! | `feed` | which lists come from one commit |
-//! | `gate` | what no list may take here |
 //! | `step` | one wish for one feed: look, go back, pin, import |
 //!
 //! The daemon and the commands that run without one do the same; they differ in what *putting in force* means ([`Place`]).
 
 mod feed;
-mod gate;
 mod step;
 
 pub use feed::{Feed, feeds};
-pub use gate::{gate, judge, judge_list, words};
-pub use step::{Alone, Came, Done, Place, Wish, find, step};
+pub use step::{Alone, Build, Came, Done, Place, Wish, find, step};

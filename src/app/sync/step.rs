@@ -2,7 +2,8 @@
 
 use super::{Feed, feeds};
 use crate::app::config::Config;
-use crate::app::lists::{self, Lists, Snapshots};
+use crate::app::gate::judge_feed;
+use crate::app::lists::{self, Lists};
 use crate::app::time::believed;
 use crate::io::sync::source::{Change, Snapshot};
 use crate::io::sync::{Access, Found, Progress, Update};
@@ -27,6 +28,9 @@ pub enum Wish {
     Import(PathBuf),
 }
 
+/// Makes rules of a config. Feeds that its second argument names may be left out where they cannot be used, since they are already.
+pub type Build<'a> = dyn FnMut(&Config, &dyn Fn(&str) -> bool) -> Result<Lists, String> + 'a;
+
 /// Where rules are put in force.
 pub trait Place {
     /// Lets `build` make rules of the config in force and remember what they come from, then puts them in force. Nothing else
@@ -34,7 +38,7 @@ pub trait Place {
     ///
     /// # Errors
     /// The sentence of `build`; everything is as it was then.
-    fn put_in_force(&self, build: &mut dyn FnMut(&Config) -> Result<Lists, String>) -> Result<(), String>;
+    fn put_in_force(&self, build: &mut Build<'_>) -> Result<(), String>;
 
     /// The addresses of a host name, by our own upstreams.
     fn resolve(&self, host: &str) -> Vec<IpAddr>;
@@ -164,10 +168,10 @@ fn take(feed: &Feed, update: Update, trial: bool, place: &dyn Place) -> Done {
     let mut rules = None;
     let mut warnings = Vec::new();
     let mut refused = None;
-    let result = place.put_in_force(&mut |config| {
+    let result = place.put_in_force(&mut |config, may_lack| {
         let update = update.take().ok_or("asked twice")?;
-        let (lists, warned) = rules_with(config, feed, (&update.snapshot, update.change))?;
-        warnings = warned;
+        let lists = rules_with(config, feed, (&update.snapshot, update.change), may_lack)?;
+        warnings = feed.lists.iter().filter_map(|id| lists.warnings.get(id)).flatten().cloned().collect();
         rules = Some(feed.lists.iter().filter_map(|id| lists.counts.get(id)).sum());
         if trial {
             // Neither remembered nor in force: an error is how nothing happens.
@@ -192,23 +196,22 @@ fn facts(snapshot: &Snapshot) -> Value {
     })
 }
 
-/// The rules of a config with the files of one feed replaced by others, and what the gate warns of.
+/// The rules of a config with the files of one feed replaced by others, if the gate lets them in.
 fn rules_with(
     config: &Config,
     feed: &Feed,
     (snapshot, change): (&Snapshot, Change),
-) -> Result<(Lists, Vec<String>), String> {
+    may_lack: &dyn Fn(&str) -> bool,
+) -> Result<Lists, String> {
     let feeds = feeds(config);
     let still = feeds.iter().find(|other| other.id == feed.id && other.place == feed.place);
     let still = still.ok_or_else(|| format!("{} has left the config meanwhile", feed.id))?;
-    let others = feeds.iter().filter(|other| other.id != feed.id);
-    let mut snapshots = Snapshots::held(others).map_err(|why| why.to_string())?;
-    snapshots.insert(still, snapshot.clone());
-    let lists = lists::load_with(config, &snapshots).map_err(|why| why.to_string())?;
+    let replaced = Some((still, snapshot));
+    let mut lists = lists::load_lacking(config, replaced, may_lack).map_err(|why| why.to_string())?;
     // Whoever goes back, or holds a commit, means to lose or gain what lies between.
     let is_compared = change == Change::Newer;
-    let warnings = super::judge(config, still, &lists, is_compared)?;
-    Ok((lists, warnings))
+    judge_feed(config, still, &mut lists, is_compared)?;
+    Ok(lists)
 }
 
 /// A place where no daemon runs: what is remembered is in force with its next start.
@@ -222,8 +225,8 @@ pub struct Alone<'a> {
 }
 
 impl Place for Alone<'_> {
-    fn put_in_force(&self, build: &mut dyn FnMut(&Config) -> Result<Lists, String>) -> Result<(), String> {
-        build(self.config).map(drop)
+    fn put_in_force(&self, build: &mut Build<'_>) -> Result<(), String> {
+        build(self.config, &|_| true).map(drop)
     }
 
     fn resolve(&self, host: &str) -> Vec<IpAddr> {

@@ -10,3 +10,5 @@ pub const CHAIN_LINKS_MAX: usize = 11;
 pub const CLASSES_MAX: usize = 65_535;
 /// Rules of one policy.
 pub const RULES_MAX: usize = 16_000_000;
+/// Seconds that a client's stream may say nothing; clients that ask are told (RFC 7828).
+pub const STREAM_IDLE_S: u16 = 10;

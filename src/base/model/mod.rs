@@ -10,7 +10,7 @@ mod time;
 mod vocabulary;
 mod words;
 
-pub use address::meant;
+pub use address::{is_private, link_local, meant};
 pub use evidence::Confidence;
 pub use mac::Mac;
 pub use purpose::{Family, Purpose, PurposeSelector};

@@ -3,7 +3,7 @@
 //! The name index is asked for the suffixes of a name. Hashing each of them apart would read a name of n labels n times;
 //! here each label is read once and folded onto the hash of what stands right of it.
 
-use super::{LABELS_MAX, NameRef};
+use super::NameRef;
 use foldhash::quality::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
@@ -32,28 +32,38 @@ impl NameHasher {
     }
 }
 
+/// Labels whose places fit into a register.
+const PACKED_MAX: u8 = 8;
+
 /// The suffixes of a name, the shortest first, the root left out; made by [`NameRef::suffixes`].
+///
+/// Lengths stand left of labels, so that a name can only be walked from the left: where its labels begin is kept an octet each,
+/// the last ones lowest. Names of more labels than fit are walked again.
 #[derive(Clone, Debug)]
 pub struct Suffixes<'a> {
     wire: &'a [u8],
-    offsets: [u8; LABELS_MAX + 1],
-    left: usize,
+    packed: u64,
+    held: u8,
+    /// Where the last suffix began; all is given out when that was the first octet.
+    end: usize,
 }
 
 impl<'a> Suffixes<'a> {
     #[inline]
-    pub(super) fn new(name: NameRef<'a>) -> Self {
+    pub(super) const fn new(name: NameRef<'a>) -> Self {
         let wire = name.as_wire();
-        let mut offsets = [0_u8; LABELS_MAX + 1];
-        let mut left = 0;
+        Self { wire, packed: 0, held: 0, end: wire.len().saturating_sub(1) }
+    }
+
+    /// Walks up to what was given out last.
+    #[inline]
+    fn walk(&mut self) {
         let mut at = 0;
-        while let Some(&len) = wire.get(at) {
-            let Some(slot) = offsets.get_mut(left).filter(|_| len != 0) else { break };
-            *slot = u8::try_from(at).unwrap_or(u8::MAX);
-            left += 1;
+        while let Some(&len) = self.wire.get(at).filter(|_| at < self.end) {
+            self.packed = self.packed << u8::BITS | at as u64;
+            self.held = PACKED_MAX.min(self.held + 1);
             at += 1 + usize::from(len);
         }
-        Self { wire, offsets, left }
     }
 }
 
@@ -61,7 +71,7 @@ impl Suffixes<'_> {
     /// Whether there is none left.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.left == 0
+        self.end == 0
     }
 }
 
@@ -70,15 +80,19 @@ impl<'a> Iterator for Suffixes<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<NameRef<'a>> {
-        self.left = self.left.checked_sub(1)?;
-        let from = usize::from(*self.offsets.get(self.left)?);
-        self.wire.get(from..).map(NameRef)
+        if self.held == 0 {
+            self.walk();
+        }
+        self.held = self.held.checked_sub(1)?;
+        self.end = (self.packed & 0xff) as usize;
+        self.packed >>= u8::BITS;
+        self.wire.get(self.end..).map(NameRef)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Name;
+    use super::super::{LABELS_MAX, Name};
     use super::*;
 
     #[test]
@@ -108,6 +122,8 @@ mod tests {
     fn the_longest_name_has_all_its_suffixes() {
         let text = vec!["a"; LABELS_MAX].join(".");
         let name: Name = text.parse().unwrap();
-        assert_eq!(name.as_ref().suffixes().count(), LABELS_MAX);
+        let suffixes: Vec<String> = name.as_ref().suffixes().map(|suffix| suffix.to_string()).collect();
+        let expected: Vec<&str> = (0..LABELS_MAX).rev().filter_map(|at| text.get(2 * at..)).collect();
+        assert_eq!(suffixes, expected);
     }
 }

@@ -1,27 +1,28 @@
-//! Upstream answers, shared by all workers: sixteen shards, each under its own lock and with its own share of the octets.
+//! Upstream answers, shared by all workers: sixteen shards, each under its own lock and with its own share of the octets. A
+//! look-up allocates nothing and writes at most a mark.
 //!
-//! Within a shard answers go round as on a clock: a look-up gives an answer a mark, three at most; when room is needed the hand
-//! takes a mark from each answer that it passes, and the first one that is expired or has none. So names asked for once come and
-//! go while those asked for all the time stay. A look-up allocates nothing and writes at most a mark.
+//! An answer that has expired stays as long as there is room: it is served while upstream gives no other (RFC 8767). One that was
+//! asked for twice is noted in the last tenth of its life, so that there is a new one before it expires.
 
+use super::shard::{Entry, MARKS_MAX, Shard};
 use super::stored::StoredAnswer;
 use crate::base::model::Mono;
-use crate::base::name::{Name, NameBuf, NameRef};
+use crate::base::name::{NameBuf, NameRef};
 use crate::base::wire::dns::QueryView;
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
-use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Locks, so that workers rarely meet.
 const SHARDS: usize = 16;
 /// Octets that an answer takes besides what its key and its message take: tables, counters, the allocator's share.
-const ENTRY_OVERHEAD: usize = 160;
-
-/// Marks that an answer gathers at most.
-const MARKS_MAX: u8 = 3;
+const ENTRY_OVERHEAD: usize = 184;
+/// Marks from which on an answer is in use: this look-up is then the second.
+const MARKS_IN_USE: u8 = 1;
+/// Answers about to expire that are noted at a time.
+const AGEING_MAX: usize = 256;
 
 /// What an answer is kept under.
 #[derive(Clone)]
@@ -71,7 +72,7 @@ impl CacheKey {
     }
 
     /// Everything but the name in one number.
-    const fn rest(&self) -> u64 {
+    pub(super) const fn rest(&self) -> u64 {
         (self.qtype as u64) << 32
             | (self.qclass as u64) << 16
             | (self.dnssec_ok as u64) << 1
@@ -119,28 +120,41 @@ pub struct Cache {
     hasher: SeedableRandomState,
     shards: [RwLock<Shard>; SHARDS],
     shard_bytes_max: usize,
+    stale_max: u32,
+    /// Answers in use that are about to expire, for `core` to ask for again.
+    ageing: Mutex<Vec<CacheKey>>,
 }
 
 impl Cache {
-    /// An empty cache of at most `bytes_max` octets. `seed` is random per process, so that nobody outside can choose names
-    /// that collide.
+    /// An empty cache of at most `bytes_max` octets, of no use for expired answers. `seed` is random per process, so that nobody
+    /// outside can choose names that collide.
     #[must_use]
     pub fn new(bytes_max: usize, seed: u64) -> Self {
+        Self::with_stale(bytes_max, seed, 0)
+    }
+
+    /// The same, with answers of use for so many seconds after they have expired.
+    #[must_use]
+    pub fn with_stale(bytes_max: usize, seed: u64, stale_max: u32) -> Self {
+        let shard_bytes_max = bytes_max / SHARDS;
         Self {
             hasher: SeedableRandomState::with_seed(seed, SharedSeed::global_random()),
-            shards: std::array::from_fn(|_| RwLock::default()),
-            shard_bytes_max: bytes_max / SHARDS,
+            shards: std::array::from_fn(|_| RwLock::new(Shard::new(shard_bytes_max))),
+            shard_bytes_max,
+            stale_max,
+            ageing: Mutex::new(Vec::with_capacity(AGEING_MAX)),
         }
     }
 
-    /// The answer to a question, unless it has expired.
+    /// The answer to a question, unless it has expired and nobody said that it will do all the same.
     #[must_use]
     pub fn get(&self, now: Mono, key: &CacheKey) -> Option<Arc<StoredAnswer>> {
         let hash = self.hash(key);
         let shard = self.read(hash)?;
         let entry = shard.entry(shard.find(hash, key)?)?;
         if !entry.answer.is_fresh(now) {
-            return None;
+            let held = Mono::from_nanos(entry.held_until.load(Ordering::Relaxed)) > now;
+            return (held && entry.answer.is_stale(now, self.stale_max)).then(|| Arc::clone(&entry.answer));
         }
         // A busy answer has its marks and is not written to, so that its line stays shared between cores. A mark that is lost
         // between two look-ups at once is no loss.
@@ -148,7 +162,37 @@ impl Cache {
         if marks < MARKS_MAX {
             entry.marks.store(marks + 1, Ordering::Relaxed);
         }
+        if marks >= MARKS_IN_USE && entry.answer.is_ageing(now) && !entry.noted.swap(true, Ordering::Relaxed) {
+            self.note_ageing(key);
+        }
         Some(Arc::clone(&entry.answer))
+    }
+
+    /// An answer that is better than none: fresh, or expired but not too long ago. Never a failure.
+    #[must_use]
+    pub fn stale(&self, now: Mono, key: &CacheKey) -> Option<Arc<StoredAnswer>> {
+        let hash = self.hash(key);
+        let shard = self.read(hash)?;
+        let answer = &shard.entry(shard.find(hash, key)?)?.answer;
+        let usable = answer.is_fresh(now) || answer.is_stale(now, self.stale_max);
+        (usable && !answer.is_failure()).then(|| Arc::clone(answer))
+    }
+
+    /// Until then an expired answer is served as if it were not: upstream has just failed to give another.
+    pub fn hold(&self, key: &CacheKey, until: Mono) {
+        let hash = self.hash(key);
+        let Some(shard) = self.read(hash) else { return };
+        if let Some(entry) = shard.find(hash, key).and_then(|at| shard.entry(at)) {
+            entry.held_until.store(until.as_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    /// The keys of answers in use that have come into the last tenth of their lives since the last call.
+    #[must_use]
+    pub fn take_ageing(&self) -> Vec<CacheKey> {
+        let mut ageing = self.ageing.lock().unwrap_or_else(PoisonError::into_inner);
+        // The room stays where it is, so that noting one allocates nothing.
+        ageing.drain(..).collect()
     }
 
     /// Keeps an answer in place of what was kept for the same question. One that may not be cached (TTL 0), or that alone would
@@ -161,11 +205,11 @@ impl Cache {
         let hash = self.hash(key);
         let Some(mut shard) = self.write(hash) else { return };
         if let Some(at) = shard.find(hash, key) {
-            shard.remove(at);
+            shard.replace(at, answer, bytes);
+        } else {
+            shard.insert(Entry::new(hash, key, answer, bytes));
         }
-        while shard.bytes + bytes > self.shard_bytes_max && shard.evict(now) {}
-        let (name, rest) = (key.name().to_name(), key.rest());
-        shard.insert(Entry { hash, name, rest, answer, marks: AtomicU8::new(0), bytes });
+        while shard.bytes > self.shard_bytes_max && shard.evict(now, self.stale_max) {}
     }
 
     /// Octets in use.
@@ -190,6 +234,14 @@ impl Cache {
         self.shards.iter().map(|shard| of(&shard.read().unwrap_or_else(PoisonError::into_inner))).sum()
     }
 
+    /// A worker never waits for this: what is not noted is asked for when it has expired.
+    fn note_ageing(&self, key: &CacheKey) {
+        let Ok(mut ageing) = self.ageing.try_lock() else { return };
+        if ageing.len() < AGEING_MAX {
+            ageing.push(key.clone());
+        }
+    }
+
     fn hash(&self, key: &CacheKey) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key.name().as_wire());
@@ -209,74 +261,4 @@ impl Cache {
 /// Bits that the tables within the shards use least.
 const fn shard_of(hash: u64) -> usize {
     (hash >> 32) as usize % SHARDS
-}
-
-#[derive(Debug)]
-struct Entry {
-    hash: u64,
-    name: Name,
-    rest: u64,
-    answer: Arc<StoredAnswer>,
-    marks: AtomicU8,
-    bytes: usize,
-}
-
-#[derive(Debug, Default)]
-struct Shard {
-    /// Places in `slots`.
-    index: HashTable<usize>,
-    slots: Vec<Option<Entry>>,
-    free: Vec<usize>,
-    hand: usize,
-    bytes: usize,
-}
-
-impl Shard {
-    fn entry(&self, at: usize) -> Option<&Entry> {
-        self.slots.get(at)?.as_ref()
-    }
-
-    fn find(&self, hash: u64, key: &CacheKey) -> Option<usize> {
-        let same = |entry: &Entry| entry.rest == key.rest() && entry.name.as_ref() == key.name();
-        self.index.find(hash, |&at| self.entry(at).is_some_and(same)).copied()
-    }
-
-    fn insert(&mut self, entry: Entry) {
-        let (hash, bytes) = (entry.hash, entry.bytes);
-        let at = self.free.pop().unwrap_or(self.slots.len());
-        match self.slots.get_mut(at) {
-            Some(slot) => *slot = Some(entry),
-            None => self.slots.push(Some(entry)),
-        }
-        let slots = &self.slots;
-        let hash_of = |&at: &usize| slots.get(at).and_then(Option::as_ref).map_or(0, |entry| entry.hash);
-        self.index.insert_unique(hash, at, hash_of);
-        self.bytes += bytes;
-    }
-
-    fn remove(&mut self, at: usize) {
-        let Some(entry) = self.slots.get_mut(at).and_then(Option::take) else { return };
-        if let Ok(found) = self.index.find_entry(entry.hash, |&other| other == at) {
-            found.remove();
-        }
-        self.free.push(at);
-        self.bytes -= entry.bytes;
-    }
-
-    /// Moves the hand on to the first answer that may go, and lets it go; says whether there was one.
-    fn evict(&mut self, now: Mono) -> bool {
-        // So often round that every mark is taken, and once more.
-        for _ in 0..self.slots.len() * (usize::from(MARKS_MAX) + 1) {
-            let at = self.hand;
-            self.hand = if at + 1 < self.slots.len() { at + 1 } else { 0 };
-            let Some(entry) = self.entry(at) else { continue };
-            let marks = entry.marks.load(Ordering::Relaxed);
-            if marks == 0 || !entry.answer.is_fresh(now) {
-                self.remove(at);
-                return true;
-            }
-            entry.marks.store(marks - 1, Ordering::Relaxed);
-        }
-        false
-    }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! message ─ QueryView::parse ─┬─ no query ─▶ error reply, or silence
 //!                             └─ policy.decide ─┬─ block ─▶ block answer, hit
-//!                                               └─ cache ─┬─ nothing ─▶ Miss, hit ─▶ core ─▶ answer_from
+//!                                               └─ cache ─┬─ nothing ─▶ local? ─▶ Miss, hit ─▶ core ─▶ answer_from
 //!                                                         └─ judge ─┬─ block ─▶ block answer, hit
 //!                                                                   └─ stored answer, hit
 //! ```
@@ -12,11 +12,13 @@
 
 use super::block::{self, Blocked};
 use super::cache::{Cache, CacheKey};
+use super::cookie::Cookies;
 use super::judge::{self, Asked, Judged};
+use super::local;
 use super::stored::StoredAnswer;
-use crate::base::model::limits::{MESSAGE_OCTETS_MAX, UDP_OCTETS_MAX};
+use crate::base::model::limits::{MESSAGE_OCTETS_MAX, STREAM_IDLE_S, UDP_OCTETS_MAX};
 use crate::base::model::{BlockAnswer, Decision, Now};
-use crate::base::wire::dns::{Head, Malformed, QueryView, Rcode, Reply, Unanswered, ede};
+use crate::base::wire::dns::{Head, Malformed, QueryView, Rcode, Reply, ReplyOptions, Unanswered, ede, option};
 use crate::policy::{Hit, Policy};
 use std::net::IpAddr;
 
@@ -32,12 +34,43 @@ pub enum Transport {
 /// A message that came from a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
-    /// The client's address.
+    /// Who asks: what policy and ledger know the client by.
     pub client: IpAddr,
     /// How it came.
     pub transport: Transport,
     /// The message.
     pub message: &'a [u8],
+    /// What makes cookies, and the address that they go to, which is a forwarder's where one asks for the client.
+    pub cookies: Option<(&'a Cookies, IpAddr)>,
+}
+
+impl<'a> Ask<'a> {
+    /// A message whose sender gets no cookie.
+    #[must_use]
+    pub const fn new(client: IpAddr, transport: Transport, message: &'a [u8]) -> Self {
+        Self { client, transport, message, cookies: None }
+    }
+
+    /// Reads the query, and says which options its replies carry.
+    fn query(&self, now: Now) -> Result<QueryView<'a>, Malformed<'a>> {
+        let mut query = QueryView::parse(self.message)?;
+        let cookie = self.cookies.and_then(|(cookies, sender)| {
+            let option = query.option(option::COOKIE)?;
+            cookies.reply(now.wall, option, sender)
+        });
+        let is_stream = self.transport == Transport::Tcp;
+        let keepalive = (is_stream && query.option(option::KEEPALIVE).is_some()).then_some(STREAM_IDLE_S * 10);
+        query.set_reply_options(ReplyOptions { cookie, keepalive });
+        Ok(query)
+    }
+
+    /// Whether the query brings a cookie that its sender got at its own address: then the address is not forged.
+    #[must_use]
+    pub fn is_proven(&self, now: Now) -> bool {
+        let Some((cookies, sender)) = self.cookies else { return false };
+        let option = QueryView::parse(self.message).ok().and_then(|query| query.option(option::COOKIE));
+        option.is_some_and(|option| cookies.knows(now.wall, option, sender))
+    }
 }
 
 /// What becomes of a message.
@@ -92,7 +125,7 @@ pub enum Failure {
 
 impl Failure {
     /// Extended error and text.
-    const fn ede(self) -> (u16, &'static str) {
+    pub(super) const fn ede(self) -> (u16, &'static str) {
         match self {
             Self::Overloaded => (0, "too many questions in flight"),
             Self::Timeout => (ede::NO_REACHABLE_AUTHORITY, "no upstream answered in time"),
@@ -104,16 +137,26 @@ impl Failure {
 
 /// Answers a message from policy and cache, into `out`. No allocation.
 pub fn answer(now: Now, policy: &Policy, cache: &Cache, ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
-    let query = match QueryView::parse(ask.message) {
+    let query = match ask.query(now) {
         Ok(query) => query,
         Err(malformed) => return refuse(&malformed, ask, out),
     };
+    let policy = policy.of(ask.client);
     let asked = judged(policy, &query, ask);
     if asked.verdict.decision == Decision::Block {
         return blocked(policy, &asked, &query, ask, out);
     }
     let key = CacheKey::from(&query);
-    let Some(stored) = cache.get(now.mono, &key) else {
+    let stored = cache.get(now.mono, &key);
+    // What was found clean under this policy came from upstream under it, or is no name that is answered here.
+    if !stored.as_ref().is_some_and(|stored| stored.is_clean(policy.epoch())) {
+        let limit = limit(&query, ask.transport);
+        if let Some(len) = local::answer(policy, &asked, &query, limit, out) {
+            let Some(len) = len else { return Outcome::Drop(DropReason::NoRoom) };
+            return Outcome::Answered { len, hit: asked.hit() };
+        }
+    }
+    let Some(stored) = stored else {
         return Outcome::Miss(Miss { key, hit: asked.hit() });
     };
     match serve(now, policy, &stored, (&asked, &query, ask), out) {
@@ -128,10 +171,11 @@ pub fn answer(now: Now, policy: &Policy, cache: &Cache, ask: &Ask<'_>, out: &mut
 /// Answers a message from an answer that has just come from upstream and perhaps may not be cached. It is judged under
 /// `policy`, and so is the question, since the policy may have changed on the way. No allocation.
 pub fn answer_from(now: Now, policy: &Policy, stored: &StoredAnswer, ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
-    let query = match QueryView::parse(ask.message) {
+    let query = match ask.query(now) {
         Ok(query) => query,
         Err(malformed) => return refuse(&malformed, ask, out),
     };
+    let policy = policy.of(ask.client);
     let asked = judged(policy, &query, ask);
     if asked.verdict.decision == Decision::Block {
         return blocked(policy, &asked, &query, ask, out);
@@ -140,27 +184,36 @@ pub fn answer_from(now: Now, policy: &Policy, stored: &StoredAnswer, ask: &Ask<'
 }
 
 /// Answers a message with SERVFAIL and the reason as an extended error; gives the reply's length, 0 if there is none to give.
-pub fn fail(ask: &Ask<'_>, failure: Failure, out: &mut [u8]) -> usize {
-    let query = match QueryView::parse(ask.message) {
+pub fn fail(now: Now, ask: &Ask<'_>, failure: Failure, out: &mut [u8]) -> usize {
+    let query = match ask.query(now) {
         Ok(query) => query,
-        Err(malformed) => {
-            let Outcome::Answered { len, .. } = refuse(&malformed, ask, out) else { return 0 };
-            return len;
-        }
+        Err(malformed) => return length(&refuse(&malformed, ask, out)),
     };
     let limit = limit(&query, ask.transport);
     let Some(reply) = Reply::new(out, limit, &Head::from(&query)) else { return 0 };
     let (code, text) = failure.ede();
-    let mut option = [0; 64];
-    let len = u16::try_from(text.len() + 2).unwrap_or_default();
-    let parts = [&ede::OPTION.to_be_bytes()[..], &len.to_be_bytes(), &code.to_be_bytes(), text.as_bytes()];
-    let mut written = 0;
-    for part in parts {
-        let Some(into) = option.get_mut(written..written + part.len()) else { break };
-        into.copy_from_slice(part);
-        written += part.len();
+    let mut option = [0; ede::OPTION_OCTETS_MAX];
+    reply.finish(Rcode::SERVFAIL, ede::write(code, text, &mut option))
+}
+
+/// Answers a message with no more than that the answer is to be asked for over TCP, where nobody can forge an address; gives
+/// the reply's length, 0 if there is none to give.
+pub fn truncate(now: Now, ask: &Ask<'_>, out: &mut [u8]) -> usize {
+    let query = match ask.query(now) {
+        Ok(query) => query,
+        Err(malformed) => return length(&refuse(&malformed, ask, out)),
+    };
+    let Some(mut reply) = Reply::new(out, limit(&query, ask.transport), &Head::from(&query)) else { return 0 };
+    reply.truncate();
+    reply.finish(Rcode::NOERROR, &[])
+}
+
+/// Octets of the reply, if there is one.
+const fn length(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Answered { len, .. } => *len,
+        Outcome::Miss(_) | Outcome::Drop(_) => 0,
     }
-    reply.finish(Rcode::SERVFAIL, option.get(..written).unwrap_or_default())
 }
 
 /// The reply to what is no query, or none.
@@ -209,6 +262,7 @@ fn serve(
     let (len, hit) = match judge::answer(policy, stored, asked) {
         Judged::Pass { hit, listed } => (stored.write(now.mono, query, listed, limit, out), hit),
         Judged::Block { verdict, hit } => (block::answer(policy, &verdict, Blocked::Target, query, limit, out), hit),
+        Judged::Withheld => (local::withheld(policy, query, limit, out), None),
     };
     len.map_or(Outcome::Drop(DropReason::NoRoom), |len| Outcome::Answered { len, hit })
 }

@@ -8,6 +8,8 @@
 //!   would be none.
 //! * *One attempt, one rule*: what the question's own rule said once is not said again for its addresses.
 //!
+//! A private address for a public name is withheld besides, unless an exception spares the name.
+//!
 //! An answer in which nothing is listed is marked with the policy's epoch and not looked at again within it. That holds for all
 //! clients: only exceptions depend on the client, and a mentioned name is never marked; where a list has rules of its own for
 //! some clients, no answer is marked.
@@ -49,6 +51,8 @@ pub(super) enum Judged {
     Pass { hit: Option<Hit>, listed: bool },
     /// It may not.
     Block { verdict: Verdict, hit: Option<Hit> },
+    /// It gives a public name a private address.
+    Withheld,
 }
 
 /// Judges an answer. No allocation.
@@ -67,9 +71,9 @@ pub(super) fn answer(policy: &Policy, stored: &StoredAnswer, asked: &Asked<'_>) 
         hit: None,
     };
     if let Ok(view) = AnswerView::parse(stored.octets())
-        && let ControlFlow::Break((verdict, hit)) = walk.all(&view)
+        && let ControlFlow::Break(judged) = walk.all(&view)
     {
-        return Judged::Block { verdict, hit };
+        return judged;
     }
     if !walk.touched && !policy.judges_by_client() {
         stored.mark_clean(policy.epoch());
@@ -78,7 +82,7 @@ pub(super) fn answer(policy: &Policy, stored: &StoredAnswer, asked: &Asked<'_>) 
 }
 
 /// Stops at the first thing that may not pass.
-type Flow = ControlFlow<(Verdict, Option<Hit>)>;
+type Flow = ControlFlow<Judged>;
 
 struct Walk<'a> {
     policy: &'a Policy,
@@ -166,7 +170,7 @@ impl Walk<'_> {
     }
 
     fn address(&mut self, near: NameRef<'_>, address: IpAddr) -> Flow {
-        let asked = &self.asked;
+        let asked = self.asked;
         let verdict = self.policy.decide(&Subject {
             name: Some(near),
             address: Some(address),
@@ -174,14 +178,19 @@ impl Walk<'_> {
             client: Some(asked.client),
             ..Subject::default()
         });
-        self.note(verdict, near, Some(address))
+        self.note(verdict, near, Some(address))?;
+        // Where the chain leads is the answerer's choice: only the name asked for says whose network it is.
+        if !self.spared && self.policy.local().withholds(asked.name, address) {
+            return Flow::Break(Judged::Withheld);
+        }
+        Flow::Continue(())
     }
 
     fn note(&mut self, verdict: Verdict, name: NameRef<'_>, address: Option<IpAddr>) -> Flow {
         self.touched |= verdict.rule.is_some() || verdict.exception.is_some();
         let hit = || hit(&verdict, self.spared, Channel::DnsAnswer, name, address);
         if verdict.decision == Decision::Block && !self.spared {
-            return Flow::Break((verdict, hit()));
+            return Flow::Break(Judged::Block { verdict, hit: hit() });
         }
         if self.hit.is_none() && verdict.rule != self.asked.verdict.rule {
             self.hit = hit();

@@ -9,11 +9,16 @@
 
 mod block;
 pub mod cache;
+mod cookie;
 pub mod core;
+mod error;
 pub mod front;
 mod judge;
+mod local;
+mod shard;
 pub mod stored;
 
 pub use cache::{Cache, CacheKey};
+pub use cookie::Cookies;
 pub use front::{Ask, DropReason, Failure, Miss, Outcome, Transport};
 pub use stored::{AnswerError, AnswerLimits, StoredAnswer};

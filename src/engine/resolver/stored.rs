@@ -9,32 +9,48 @@
 //! policy's to say, and policies change while answers stay.
 
 use super::cache::CacheKey;
+use super::error;
+use super::front::Failure;
 use crate::base::model::Mono;
 use crate::base::model::limits::CHAIN_LINKS_MAX;
 use crate::base::name::NameBuf;
 use crate::base::wire::Reader;
 use crate::base::wire::dns::{
     AnswerFault, AnswerView, ComposeError, Composer, Flags, HEADER_OCTETS, Head, Header, QueryView, Rcode, Record,
-    Reply, Section, class, rtype,
+    Reply, Section, class, ede, rtype,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Seconds that an expired answer is served with (RFC 8767 §4).
+const STALE_TTL: u32 = 30;
 
 /// Bounds of stored answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AnswerLimits {
     /// Records of all sections of an upstream response.
     pub records_max: u16,
+    /// Aliases that are followed in one answer.
+    pub links_max: usize,
+    /// Seconds that an answer is kept at least.
+    pub ttl_min: u32,
     /// Seconds that an answer is kept at most.
     pub ttl_max: u32,
     /// Seconds that absence is believed at most (RFC 2308 §5).
     pub negative_ttl_max: u32,
-    /// Seconds that an upstream's SERVFAIL is kept (RFC 9520).
+    /// Seconds that a failure is kept: an upstream's SERVFAIL, or that no upstream answers (RFC 9520).
     pub failure_ttl: u32,
 }
 
 impl Default for AnswerLimits {
     fn default() -> Self {
-        Self { records_max: 256, ttl_max: 86_400, negative_ttl_max: 3_600, failure_ttl: 5 }
+        Self {
+            records_max: 256,
+            links_max: CHAIN_LINKS_MAX,
+            ttl_min: 0,
+            ttl_max: 86_400,
+            negative_ttl_max: 3_600,
+            failure_ttl: 5,
+        }
     }
 }
 
@@ -57,11 +73,18 @@ pub enum AnswerError {
     #[error("the response has {0} records")]
     TooManyRecords(usize),
     /// Its aliases lead further than is followed.
-    #[error("the response leads through more than {CHAIN_LINKS_MAX} aliases")]
+    #[error("the response leads through more aliases than are followed")]
     Chain,
     /// What is left of it cannot be written.
     #[error(transparent)]
     Compose(#[from] ComposeError),
+}
+
+impl AnswerError {
+    /// Whether the response cannot be read, so that nobody can say who made it.
+    pub(super) const fn is_unreadable(self) -> bool {
+        matches!(self, Self::Malformed(_) | Self::Question | Self::Compose(_))
+    }
 }
 
 /// An upstream answer, ready to be judged and served.
@@ -76,6 +99,9 @@ pub struct StoredAnswer {
     ttl: u32,
     rcode: Rcode,
     authentic: bool,
+    of_zone: bool,
+    /// What went wrong, in upstream's words or ours, as a whole option.
+    error: Option<Box<[u8]>>,
     /// The epoch under which nothing in it was listed; 0 is none.
     clean: AtomicU64,
 }
@@ -125,8 +151,56 @@ impl StoredAnswer {
             ttl,
             rcode,
             authentic: flags != 0,
+            of_zone: false,
+            error: error::of(&records)?,
             clean: AtomicU64::new(0),
         })
+    }
+
+    /// What is kept and said where no upstream had an answer (RFC 9520).
+    #[must_use]
+    pub fn failed(now: Mono, key: &CacheKey, failure: Failure, limits: &AnswerLimits) -> Self {
+        let numbers = [key.qtype().to_be_bytes(), key.qclass().to_be_bytes()].concat();
+        let question = [key.name().as_wire(), &numbers].concat();
+        let (octets, ttls_at) = Composer::new(&question).finish(Rcode::SERVFAIL, 0);
+        Self {
+            form: Form { octets: octets.into(), ttls_at: ttls_at.into() },
+            bare: None,
+            records_at: HEADER_OCTETS + question.len(),
+            arrived: now,
+            ttl: limits.failure_ttl,
+            rcode: Rcode::SERVFAIL,
+            authentic: false,
+            of_zone: false,
+            error: Some(error::option(ede::CACHED_ERROR, failure.ede().1.as_bytes())),
+            clean: AtomicU64::new(0),
+        }
+    }
+
+    /// The same, from the servers of a `[[zone]]`.
+    #[must_use]
+    pub const fn of_zone(mut self) -> Self {
+        self.of_zone = true;
+        self
+    }
+
+    /// Whether the servers of a `[[zone]]` gave it, whom the operator named for this name: what is a sign of rebinding in an
+    /// answer of the world outside, a private address above all, is to be expected in theirs.
+    #[must_use]
+    pub const fn is_of_zone(&self) -> bool {
+        self.of_zone
+    }
+
+    /// Whether it says that there is no answer, rather than one: SERVFAIL, REFUSED and the like.
+    #[must_use]
+    pub const fn is_failure(&self) -> bool {
+        !matches!(self.rcode, Rcode::NOERROR | Rcode::NXDOMAIN | Rcode::YXDOMAIN)
+    }
+
+    /// Whether upstream said that the data is there and failed validation.
+    #[must_use]
+    pub fn is_bogus(&self) -> bool {
+        self.is_failure() && self.error.as_deref().and_then(error::code).is_some_and(error::is_bogus)
     }
 
     /// Seconds from its arrival that it may be served from the cache; 0 is not at all.
@@ -146,13 +220,27 @@ impl StoredAnswer {
     pub fn bytes(&self) -> usize {
         let forms = [Some(&self.form), self.bare.as_ref()];
         let held = |form: &Form| form.octets.len() + size_of_val(&*form.ttls_at);
-        size_of::<Self>() + forms.into_iter().flatten().map(held).sum::<usize>()
+        let error = self.error.as_ref().map_or(0, |error| error.len());
+        size_of::<Self>() + error + forms.into_iter().flatten().map(held).sum::<usize>()
     }
 
     /// Whether it has not expired.
     #[must_use]
     pub const fn is_fresh(&self, now: Mono) -> bool {
         now.since(self.arrived).as_secs() < self.ttl as u64
+    }
+
+    /// Whether it has expired, but not longer ago than `stale_max` seconds.
+    #[must_use]
+    pub const fn is_stale(&self, now: Mono, stale_max: u32) -> bool {
+        let age = now.since(self.arrived).as_secs();
+        self.ttl > 0 && age >= self.ttl as u64 && age < self.ttl as u64 + stale_max as u64
+    }
+
+    /// Whether it is in the last tenth of its life.
+    #[must_use]
+    pub fn is_ageing(&self, now: Mono) -> bool {
+        now.since(self.arrived).as_millis() >= u128::from(self.ttl) * 900
     }
 
     /// The stored message.
@@ -193,18 +281,23 @@ impl StoredAnswer {
         match reply.sections(&counts, records).filter(|_| same_place) {
             Some(written) => {
                 let age = u32::try_from(now.since(self.arrived).as_secs()).unwrap_or(u32::MAX);
-                form.ttls_at.iter().for_each(|&at| grow_old(written, usize::from(at) - self.records_at, age));
+                let stale = self.is_stale(now, u32::MAX).then_some(STALE_TTL);
+                for &at in &form.ttls_at {
+                    grow_old(written, usize::from(at) - self.records_at, age, stale);
+                }
             }
             None => reply.truncate(),
         }
-        Some(reply.finish(self.rcode, &[]))
+        let stale = if self.rcode == Rcode::NXDOMAIN { &error::STALE_NXDOMAIN } else { &error::STALE };
+        let error = if self.is_stale(now, u32::MAX) { stale } else { self.error.as_deref().unwrap_or_default() };
+        Some(reply.finish(self.rcode, error))
     }
 }
 
-/// Takes `age` seconds off the time to live at `at`.
-fn grow_old(octets: &mut [u8], at: usize, age: u32) {
+/// Takes `age` seconds off the time to live at `at`, or puts another in its place.
+fn grow_old(octets: &mut [u8], at: usize, age: u32, instead: Option<u32>) {
     if let Some(ttl) = octets.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
-        *ttl = u32::from_be_bytes(*ttl).saturating_sub(age).to_be_bytes();
+        *ttl = instead.unwrap_or_else(|| u32::from_be_bytes(*ttl).saturating_sub(age)).to_be_bytes();
     }
 }
 
@@ -220,7 +313,7 @@ fn response_code(flags: Flags, records: &[Record<'_>]) -> Result<Rcode, AnswerEr
 }
 
 /// The names that an answer leads through, the question's first.
-fn chain(key: &CacheKey, records: &[Record<'_>]) -> Result<Vec<NameBuf>, AnswerError> {
+fn chain(key: &CacheKey, records: &[Record<'_>], links_max: usize) -> Result<Vec<NameBuf>, AnswerError> {
     let mut names = vec![NameBuf::from(key.name())];
     if matches!(key.qtype(), rtype::CNAME | rtype::ANY) {
         return Ok(names);
@@ -229,7 +322,7 @@ fn chain(key: &CacheKey, records: &[Record<'_>]) -> Result<Vec<NameBuf>, AnswerE
         if names.iter().any(|name| name.as_ref() == next.as_ref()) {
             break;
         }
-        if names.len() > CHAIN_LINKS_MAX {
+        if names.len() > links_max {
             return Err(AnswerError::Chain);
         }
         names.push(next);
@@ -270,7 +363,7 @@ fn keep<'r, 'a>(
     if rcode == Rcode::SERVFAIL {
         return Ok((Vec::new(), limits.failure_ttl));
     }
-    let chain = chain(key, records)?;
+    let chain = chain(key, records, limits.links_max)?;
     let mut kept = Vec::new();
     let mut answered = false;
     let mut absent = None;
@@ -291,6 +384,9 @@ fn keep<'r, 'a>(
         record.check()?;
         // A time to live with the highest bit set means 0 (RFC 2181 §8).
         let mut ttl = if record.ttl > u32::MAX / 2 { 0 } else { record.ttl.min(limits.ttl_max) };
+        if record.section == Section::Answer {
+            ttl = ttl.max(limits.ttl_min);
+        }
         answered |= record.section == Section::Answer
             && (record.rtype == key.qtype() || key.qtype() == rtype::ANY)
             && rcode == Rcode::NOERROR;

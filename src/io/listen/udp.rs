@@ -21,6 +21,9 @@ use crate::policy::Policy;
 /// The pause after an error of the socket that is no timeout, so that a broken one does not spin.
 const ERROR_PAUSE: Duration = Duration::from_millis(20);
 
+/// Of so many queries beyond a budget one is told to ask again over TCP; the others get nothing.
+const SLIP: u64 = 2;
+
 /// Starts a worker on a socket from [`crate::io::sys::socket::listen`]. It ends when `listening.stop` is cancelled, within
 /// the socket's read timeout, and hands over what it recorded.
 ///
@@ -37,6 +40,7 @@ struct Worker {
     recorder: Recorder,
     receiver: Receiver,
     sender: Sender,
+    slips: u64,
 }
 
 /// What one batch counts, added to the shared counters at its end.
@@ -47,6 +51,11 @@ struct Tally {
     acl: u64,
     malformed: u64,
     queue: u64,
+    limited: u64,
+    limited_answers: u64,
+    truncated: u64,
+    /// Queries beyond a budget so far, of all batches.
+    slips: u64,
 }
 
 impl Worker {
@@ -58,6 +67,7 @@ impl Worker {
             listening,
             receiver: Receiver::new(),
             sender: Sender::new(),
+            slips: 0,
         }
     }
 
@@ -94,17 +104,20 @@ impl Worker {
             counters.dropped_acl.add(tally.acl);
             counters.dropped_malformed.add(tally.malformed);
             counters.dropped_queue.add(tally.queue);
+            counters.limited_queries.add(tally.limited);
+            counters.limited_answers.add(tally.limited_answers);
+            counters.limited_truncated.add(tally.truncated);
             counters.dropped_send.add(sent.refused as u64);
         }
         self.recorder.flush_if_due(now.mono);
     }
 
     fn answer_batch(&mut self, now: Now) -> Tally {
-        let mut tally = Tally::default();
+        let mut tally = Tally { slips: self.slips, ..Tally::default() };
         let policy = self.policy.load();
         for datagram in self.receiver.datagrams() {
             tally.queries += 1;
-            if !self.listening.acl.allows(datagram.peer.ip()) {
+            if !self.listening.clients.allows(datagram.peer.ip()) {
                 tally.acl += 1;
             } else if datagram.cut || datagram.peer.port() == 0 {
                 tally.malformed += 1;
@@ -113,6 +126,7 @@ impl Worker {
                 turn.answer(&datagram, &mut self.sender, &mut self.recorder, &mut tally);
             }
         }
+        self.slips = tally.slips;
         tally
     }
 }
@@ -129,13 +143,33 @@ impl Turn<'_> {
     fn answer(&self, datagram: &Datagram<'_>, sender: &mut Sender, recorder: &mut Recorder, tally: &mut Tally) {
         // A batch that is sent is as long as one that is received.
         let Some(out) = sender.next_buffer() else { return };
-        let client = datagram.peer.ip();
-        let ask = Ask { client, transport: Transport::Udp, message: datagram.octets };
-        match front::answer(self.now, self.policy, &self.listening.plane.cache, &ask, out) {
+        let peer = datagram.peer.ip();
+        let clients = &self.listening.clients;
+        let Ok(told) = clients.told(peer, datagram.octets) else {
+            tally.malformed += 1;
+            return;
+        };
+        let client = told.client;
+        if !told.is_many && clients.limits().query(self.now.mono, client).is_err() {
+            tally.limited += 1;
+            return;
+        }
+        let plane = &self.listening.plane;
+        let cookies = Some((&plane.cookies, peer));
+        let ask = Ask { cookies, ..Ask::new(client, Transport::Udp, told.message) };
+        let budget = clients.limits().answers(peer).filter(|_| !ask.is_proven(self.now));
+        if budget.as_ref().is_some_and(|budget| budget.is_spent(self.now.mono)) {
+            self.slip(&ask, datagram, sender, tally);
+            return;
+        }
+        match front::answer(self.now, self.policy, &plane.cache, &ask, out) {
             Outcome::Answered { len, hit } => {
                 if len > 0 {
                     sender.commit(len, datagram.peer, datagram.local);
                     tally.answered += 1;
+                }
+                if let Some(budget) = budget {
+                    budget.spend(self.now.mono, Some(len));
                 }
                 if let Some(hit) = hit {
                     recorder.record(self.now, self.policy, client, &hit);
@@ -145,14 +179,31 @@ impl Turn<'_> {
                 if let Some(hit) = &miss.hit {
                     recorder.record(self.now, self.policy, client, hit);
                 }
+                if let Some(budget) = budget {
+                    budget.spend(self.now.mono, None);
+                }
                 let token =
                     ReplyPath::Udp { socket: Arc::clone(self.socket), peer: datagram.peer, local: datagram.local };
-                let waiter = Waiter { client, transport: Transport::Udp, message: datagram.octets.into(), token };
+                let waiter = Waiter { client, transport: Transport::Udp, message: told.message.into(), token };
                 if self.listening.misses.try_send(Missed { key: miss.key, waiter }).is_err() {
                     tally.queue += 1;
                 }
             }
             Outcome::Drop(_) => tally.malformed += 1,
+        }
+    }
+    /// Every second client of a network that has had its share is told to ask over TCP, where nobody can forge an address; for
+    /// the others there is silence, so that less is sent than came.
+    fn slip(&self, ask: &Ask<'_>, datagram: &Datagram<'_>, sender: &mut Sender, tally: &mut Tally) {
+        tally.slips += 1;
+        let Some(out) = sender.next_buffer().filter(|_| tally.slips.is_multiple_of(SLIP)) else {
+            tally.limited_answers += 1;
+            return;
+        };
+        let len = front::truncate(self.now, ask, out);
+        if len > 0 {
+            sender.commit(len, datagram.peer, datagram.local);
+            tally.truncated += 1;
         }
     }
 }

@@ -11,7 +11,7 @@ use super::reply::ReplyPath;
 use crate::base::model::{Mono, Now, Outcome};
 use crate::engine::ledger::{Batch, FOLDER_SLOTS, Folder};
 use crate::engine::resolver::core::{Counters, Waiter};
-use crate::engine::resolver::{Cache, CacheKey};
+use crate::engine::resolver::{Cache, CacheKey, Cookies};
 use crate::policy::{Hit, Policy};
 
 /// How often what was seen is handed to the ledger.
@@ -31,6 +31,8 @@ pub struct Plane {
     pub cache: Arc<Cache>,
     /// What is counted.
     pub counters: Arc<Counters>,
+    /// What makes the cookies that clients get.
+    pub cookies: Cookies,
     /// Where folded hits go.
     pub hits: HitSink,
 }

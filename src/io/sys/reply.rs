@@ -1,6 +1,6 @@
 //! The way back to a client, from whichever thread has its answer.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -20,16 +20,30 @@ pub enum ReplyPath {
         local: Option<LocalAddress>,
     },
     /// To the task that holds the client's connection: a place in its queue, taken when the query was read.
-    Stream(mpsc::OwnedPermit<Box<[u8]>>),
+    Stream {
+        /// The place.
+        place: mpsc::OwnedPermit<Box<[u8]>>,
+        /// The other end of the connection.
+        peer: IpAddr,
+    },
 }
 
 impl ReplyPath {
+    /// The address that the answer goes to.
+    #[must_use]
+    pub const fn sender(&self) -> IpAddr {
+        match self {
+            Self::Udp { peer, .. } => peer.ip(),
+            Self::Stream { peer, .. } => *peer,
+        }
+    }
+
     /// Sends an answer without waiting; `false` when it could not be sent and is gone.
     #[must_use]
     pub fn send(self, message: &[u8]) -> bool {
         match self {
             Self::Udp { socket, peer, local } => mmsg::send_one(&socket, peer, local, message).is_ok(),
-            Self::Stream(place) => {
+            Self::Stream { place, .. } => {
                 place.send(message.into());
                 true
             }

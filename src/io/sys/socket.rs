@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::ops::RangeInclusive;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -17,6 +18,10 @@ const SEND_TIMEOUT: Duration = Duration::from_millis(100);
 const BACKLOG: i32 = 1_024;
 /// How often a port is sought that is free for UDP and TCP both, where the kernel chooses it.
 const EPHEMERAL_TRIES_MAX: usize = 16;
+/// Source ports of queries upstream: all that are not reserved.
+const PORTS: RangeInclusive<u16> = 1_024..=65_535;
+/// How often one of them is drawn that is not taken.
+const PORT_TRIES_MAX: usize = 8;
 
 /// Why a listener cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +127,8 @@ fn tcp_listener(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A UDP socket for one upstream exchange: a source port of the kernel's choice, deaf to everybody but `server`, non-blocking.
+/// A UDP socket for one upstream exchange: a random source port of all that are not reserved, where the kernel would choose among
+/// half as many (RFC 5452 §9.2); deaf to everybody but `server`, non-blocking.
 ///
 /// # Errors
 /// The kernel's: no descriptors or ports left, or no route to `server`.
@@ -131,10 +137,22 @@ pub fn upstream_udp(server: SocketAddr) -> io::Result<UdpSocket> {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let socket = UdpSocket::bind((any, 0))?;
+    let ours = (0..PORT_TRIES_MAX).find_map(|_| UdpSocket::bind((any, rand::random_range(PORTS))).ok());
+    // Where so many are taken, the kernel knows one that is free, or why there is none.
+    let socket = ours.map_or_else(|| UdpSocket::bind((any, 0)), Ok)?;
+    refuse_fragments(&socket, server)?;
     socket.connect(server)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// Lets no message of ICMP make our datagrams smaller: fragments of an answer could be replaced by a forger's.
+fn refuse_fragments(socket: &UdpSocket, server: SocketAddr) -> io::Result<()> {
+    let (level, option, omit) = match server {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT),
+    };
+    set_int(socket.as_raw_fd(), level, option, omit)
 }
 
 /// Asks the kernel to say which of our addresses each datagram was sent to.
@@ -143,11 +161,15 @@ fn want_packet_info(socket: &Socket, address: SocketAddr) -> io::Result<()> {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
     };
-    let on: libc::c_int = 1;
-    // SAFETY: the option takes an int; `on` is one, live for the length of the call, and its size is given.
+    set_int(socket.as_raw_fd(), level, option, 1)
+}
+
+fn set_int(socket: RawFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the option takes an int; `value` is one, live for the length of the call, and its size is given. The kernel refuses
+    // what is no socket.
     let result = unsafe {
         let size = size_of::<libc::c_int>() as libc::socklen_t;
-        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), size)
+        libc::setsockopt(socket, level, option, (&raw const value).cast(), size)
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -171,6 +193,21 @@ mod tests {
     fn a_foreign_address_is_named() {
         let error = listen("192.0.2.1:5300".parse().unwrap(), 1).unwrap_err();
         assert!(matches!(error, ListenError::NotOurs(_)), "{error}");
+    }
+
+    #[test]
+    fn source_ports_are_drawn_from_all_that_are_not_reserved() {
+        let server = "127.0.0.1:9".parse().unwrap();
+        let port = || upstream_udp(server).unwrap().local_addr().unwrap().port();
+        let ports: Vec<u16> = (0..2_000).map(|_| port()).collect();
+        let distinct = ports.iter().collect::<std::collections::BTreeSet<_>>().len();
+        assert!(distinct >= 1_930, "{distinct} of 2,000");
+        let low = ports.iter().filter(|&&port| port < 1_024 + 64_512 / 2).count();
+        assert!((850..=1_150).contains(&low), "{low} of 2,000 in the lower half");
+        assert!(ports.iter().all(|&port| port >= 1_024));
+        // One drawn before says nothing of the next: steps go either way.
+        let up = ports.windows(2).filter(|two| two[1] > two[0]).count();
+        assert!((850..=1_150).contains(&up), "{up} of 1,999 steps go up");
     }
 
     #[test]

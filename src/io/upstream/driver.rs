@@ -1,21 +1,23 @@
 //! The task that owns the state machine: it moves misses, bytes and time in, queries and replies out.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::exchange::{Event, exchange};
+use super::streams::Streams;
 use crate::base::model::Now;
 use crate::base::model::limits::MESSAGE_OCTETS_MAX;
-use crate::engine::resolver::Failure;
-use crate::engine::resolver::core::{Core, CoreSettings, ExchangeId, Reply};
+use crate::engine::resolver::core::{Core, CoreSettings, ExchangeFailure, ExchangeId, Reply};
 use crate::engine::resolver::front::{self, Ask, Outcome};
+use crate::engine::resolver::{Failure, Transport};
 use crate::io::sys::clock;
 use crate::io::sys::plane::{FLUSH_INTERVAL, Missed, Plane, PolicyReader, Recorder};
 use crate::io::sys::reply::ReplyPath;
@@ -29,12 +31,13 @@ const INPUTS_MAX: usize = 64;
 /// When nothing is in flight: how long the timer sleeps.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-/// Resolves misses until `stop` is cancelled, then for [`DRAIN_TIME`] at most what is in flight. Everybody who asked gets a
-/// reply, if only that there is none.
+/// Resolves misses until `stop` is cancelled, then for [`DRAIN_TIME`] at most what is in flight; the default servers are those that
+/// `servers` has at the time. Everybody who asked gets a reply, if only that there is none.
 pub async fn run(
     settings: CoreSettings,
     plane: Arc<Plane>,
     mut misses: mpsc::Receiver<Missed>,
+    mut servers: watch::Receiver<Vec<SocketAddr>>,
     stop: CancellationToken,
 ) {
     let (sender, mut events) = mpsc::channel(EVENT_QUEUE_MAX);
@@ -52,6 +55,8 @@ pub async fn run(
             _ = events.recv_many(&mut arrived, INPUTS_MAX) => {}
             () = sleep_until(driver.wake()) => {}
             _ = flush.tick() => {}
+            // With nobody left to change them, they stay as they are.
+            Ok(()) = servers.changed() => driver.set_servers(servers.borrow_and_update().clone()),
             () = stop.cancelled(), if drain_until.is_none() => {
                 misses.close();
                 while let Ok(late) = misses.try_recv() {
@@ -74,7 +79,8 @@ struct Driver {
     policy: PolicyReader,
     recorder: Recorder,
     core: Core<ReplyPath>,
-    /// The tasks of the exchanges that are listened to.
+    streams: Streams,
+    /// The tasks of the exchanges over UDP that are listened to.
     tasks: BTreeMap<ExchangeId, AbortHandle>,
     events: mpsc::Sender<Event>,
     /// Where an answer is written before its length is known.
@@ -87,12 +93,19 @@ impl Driver {
             core: new_core(&settings, &plane),
             policy: plane.reader(),
             recorder: Recorder::new(Arc::clone(&plane)),
+            streams: Streams::new(events.clone(), Arc::clone(&plane.counters)),
             settings,
             plane,
             tasks: BTreeMap::new(),
             events,
             scratch: vec![0; MESSAGE_OCTETS_MAX],
         }
+    }
+
+    /// The default servers have changed.
+    fn set_servers(&mut self, servers: Vec<SocketAddr>) {
+        self.core.set_servers(&servers);
+        self.settings.servers = servers;
     }
 
     /// When the state machine wants to be woken.
@@ -133,6 +146,8 @@ impl Driver {
     }
 
     fn stop_exchanges(&mut self) {
+        // A connection ends when nothing more can be asked on it.
+        self.streams = Streams::new(self.events.clone(), Arc::clone(&self.plane.counters));
         let tasks = std::mem::take(&mut self.tasks);
         tasks.into_values().for_each(|task| task.abort());
     }
@@ -141,8 +156,17 @@ impl Driver {
     fn deal(&mut self, now: Now) {
         while let Some(transmit) = self.core.poll_transmit() {
             let id = transmit.exchange;
-            let task = tokio::spawn(exchange(transmit, self.events.clone()));
-            self.tasks.insert(id, task.abort_handle());
+            match transmit.transport {
+                Transport::Udp => {
+                    let task = tokio::spawn(exchange(transmit, self.events.clone()));
+                    self.tasks.insert(id, task.abort_handle());
+                }
+                Transport::Tcp => {
+                    if self.streams.send(transmit).is_err() {
+                        self.core.handle_failure(now.mono, id, ExchangeFailure::Local);
+                    }
+                }
+            }
         }
         while let Some(closed) = self.core.poll_close() {
             if let Some(task) = self.tasks.remove(&closed) {
@@ -157,12 +181,13 @@ impl Driver {
     /// Judges the answer under the policy in force now, and sends what that makes of it.
     fn reply(&mut self, now: Now, reply: Reply<ReplyPath>) {
         let waiter = reply.waiter;
-        let ask = Ask { client: waiter.client, transport: waiter.transport, message: &waiter.message };
+        let cookies = Some((&self.plane.cookies, waiter.token.sender()));
+        let ask = Ask { cookies, ..Ask::new(waiter.client, waiter.transport, &waiter.message) };
         let policy = self.policy.load();
         let out = &mut self.scratch;
         let outcome = match reply.result {
             Ok(stored) => front::answer_from(now, policy, &stored, &ask, out),
-            Err(failure) => Outcome::Answered { len: front::fail(&ask, failure, out), hit: None },
+            Err(failure) => Outcome::Answered { len: front::fail(now, &ask, failure, out), hit: None },
         };
         let len = match outcome {
             Outcome::Answered { len, hit } => {
@@ -171,7 +196,7 @@ impl Driver {
                 }
                 len
             }
-            Outcome::Miss(_) | Outcome::Drop(_) => front::fail(&ask, Failure::Invalid, out),
+            Outcome::Miss(_) | Outcome::Drop(_) => front::fail(now, &ask, Failure::Invalid, out),
         };
         let sent = len > 0 && waiter.token.send(out.get(..len).unwrap_or_default());
         let counters = &self.plane.counters;

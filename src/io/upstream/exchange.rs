@@ -1,14 +1,13 @@
-//! One query and its response. A task each; the driver ends it when nobody waits any more.
+//! One query over UDP and its response. A task each; the driver ends it when nobody waits any more.
 
 use std::cell::RefCell;
 use std::io::{self, Read as _};
 
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-use crate::engine::resolver::Transport;
 use crate::engine::resolver::core::{ExchangeFailure, ExchangeId, Transmit};
 use crate::io::sys::socket;
 
@@ -32,11 +31,7 @@ pub(super) enum Event {
 /// Sends a query and reports what arrives, until it is stopped or there can be no more.
 pub(super) async fn exchange(transmit: Transmit, events: mpsc::Sender<Event>) {
     let id = transmit.exchange;
-    let result = match transmit.transport {
-        Transport::Udp => over_udp(&transmit, &events).await,
-        Transport::Tcp => over_tcp(&transmit, &events).await,
-    };
-    if let Err(error) = result {
+    if let Err(error) = over_udp(&transmit, &events).await {
         tracing::debug!(%error, server = %transmit.server, "an upstream exchange broke down");
         // The driver is gone when this fails.
         let _ = events.send(Event::Failed(id, meaning(&error))).await;
@@ -65,26 +60,8 @@ fn receive(socket: &UdpSocket) -> io::Result<Box<[u8]>> {
     })
 }
 
-/// One connection per query; the first message is the response or there is none.
-async fn over_tcp(transmit: &Transmit, events: &mpsc::Sender<Event>) -> io::Result<()> {
-    let mut stream = TcpStream::connect(transmit.server).await?;
-    // Saves a round trip at most.
-    let _ = stream.set_nodelay(true);
-    let len = u16::try_from(transmit.message.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let mut framed = Vec::with_capacity(2 + transmit.message.len());
-    framed.extend_from_slice(&len.to_be_bytes());
-    framed.extend_from_slice(&transmit.message);
-    stream.write_all(&framed).await?;
-    let len = stream.read_u16().await?;
-    let mut message = vec![0; usize::from(len)];
-    stream.read_exact(&mut message).await?;
-    let _ = events.send(Event::Message(transmit.exchange, message.into())).await;
-    // Had the state machine taken it, this task would be stopped now; a stray message leaves nothing to wait for.
-    Err(io::ErrorKind::UnexpectedEof.into())
-}
-
 /// What an error says about the server.
-fn meaning(error: &io::Error) -> ExchangeFailure {
+pub(super) fn meaning(error: &io::Error) -> ExchangeFailure {
     match error.kind() {
         io::ErrorKind::NetworkUnreachable
         | io::ErrorKind::HostUnreachable

@@ -1,4 +1,5 @@
-//! What is blocked now, in the words of other programs. What a format cannot say is counted, and never said more broadly.
+//! What is blocked now, in the words of other programs. What a format cannot say is left out and counted. A name that passes below a
+//! blocked one is so too, where the format cannot spare it: a ban is not dropped for it.
 //!
 //! | module | formats |
 //! |---|---|

@@ -30,6 +30,7 @@ fn is_blocked(policy: &Policy, name: &str) -> bool {
 /// Two lists of plain names, the second observed, and an exception: what every format of resolvers is to carry.
 fn home() -> Policy {
     let exception = Exception {
+        groups: Vec::new(),
         name: Some("spared.one.example".parse().unwrap()),
         net: None,
         clients: Vec::new(),

@@ -29,7 +29,8 @@ impl Counts {
         self.names + self.ranges + self.apart
     }
 
-    pub(super) const fn count(&mut self, what: &What<'_>) {
+    /// Counts a rule.
+    pub const fn count(&mut self, what: &What<'_>) {
         match what {
             What::Name(..) => self.names += 1,
             What::Range(_) => self.ranges += 1,
@@ -52,8 +53,8 @@ pub struct Limits {
     pub shrink_percent_max: u32,
     /// Rules that may be new at once, to a hundred.
     pub growth_percent_max: u32,
-    /// Unreadable lines, of a thousand that say something.
-    pub bad_per_mille_max: u32,
+    /// Unreadable lines, of a hundred that say something.
+    pub bad_percent_max: u32,
     /// The shortest IPv4 prefix.
     pub v4_prefix_min: u8,
     /// The shortest IPv6 prefix.
@@ -67,7 +68,7 @@ impl Default for Limits {
             minimum: 1,
             shrink_percent_max: 50,
             growth_percent_max: 100,
-            bad_per_mille_max: 100,
+            bad_percent_max: 10,
             v4_prefix_min: 16,
             v6_prefix_min: 32,
         }
@@ -82,19 +83,20 @@ impl Limits {
             return Err((Check::Minimum, format!("it has {rules} rules, and at least {} are wanted", self.minimum)));
         }
         let lines = rules + new.bad + new.ignored;
-        if exceeds(new.bad, lines, self.bad_per_mille_max, 1_000) {
+        // One bad line never costs a list, however short it is.
+        if new.bad > 1 && exceeds(new.bad, lines, self.bad_percent_max) {
             let why = format!("{} of {lines} lines are not readable; is it the right format?", new.bad);
             return Err((Check::Errors, why));
         }
         let Some(before) = old.map(Counts::rules) else { return Ok(()) };
         let lost = before.saturating_sub(rules);
-        if before >= LIMITS_FROM_RULES && exceeds(lost, before, self.shrink_percent_max, 100) {
+        if before >= LIMITS_FROM_RULES && exceeds(lost, before, self.shrink_percent_max) {
             let why =
                 format!("it had {before} rules and has {rules}; more than {} % are gone", self.shrink_percent_max);
             return Err((Check::Shrink, why));
         }
         let base = before.max(LIMITS_FROM_RULES);
-        if exceeds(rules.saturating_sub(base), base, self.growth_percent_max, 100) {
+        if exceeds(rules.saturating_sub(base), base, self.growth_percent_max) {
             let why = format!("it had {before} rules and has {rules}; more than {} % are new", self.growth_percent_max);
             return Err((Check::Growth, why));
         }
@@ -102,9 +104,9 @@ impl Limits {
     }
 }
 
-/// Whether `part` is more than so many of `per` of a whole.
-fn exceeds(part: usize, whole: usize, most: u32, per: u128) -> bool {
-    part as u128 * per > whole as u128 * u128::from(most)
+/// Whether `part` is more than so many of a hundred of a whole.
+fn exceeds(part: usize, whole: usize, percent: u32) -> bool {
+    part as u128 * 100 > whole as u128 * u128::from(percent)
 }
 
 #[cfg(test)]
@@ -144,6 +146,9 @@ mod tests {
     fn a_tenth_of_the_lines_may_be_unreadable() {
         let with = |bad| Counts { names: 90, bad, ..Counts::default() };
         assert_eq!(Limits::default().check(&with(10), None), Ok(()));
+        let short = |bad| Counts { names: 3, bad, ..Counts::default() };
+        assert_eq!(Limits::default().check(&short(1), None), Ok(()));
+        assert_eq!(Limits::default().check(&short(2), None).unwrap_err().0, Check::Errors);
         let (check, why) = Limits::default().check(&with(11), None).unwrap_err();
         assert_eq!((check, why.as_str()), (Check::Errors, "11 of 101 lines are not readable; is it the right format?"));
     }

@@ -120,16 +120,20 @@ pub struct Gate {
     nets: Nets,
 }
 
-impl Gate {
+impl Default for Gate {
     /// A gate that knows the shared networks of the distribution, and nothing of the operator's yet.
-    #[must_use]
-    pub fn new(limits: Limits) -> Self {
-        Self { limits, canaries: Vec::new(), names: Names::with_shared(), nets: Nets::with_shared() }
+    fn default() -> Self {
+        let (names, nets) = (Names::with_shared(), Nets::with_shared());
+        Self { limits: Limits::default(), canaries: Vec::new(), names, nets }
     }
+}
 
-    /// An entry that must be in the list: a name that it blocks, or a range of which it blocks the first address.
-    pub fn must_have(&mut self, target: Target) {
-        self.canaries.push(target);
+impl Gate {
+    /// The same gate with the numbers of one list, and the entries that must be in it: names that it blocks, ranges of which it
+    /// blocks the first address.
+    #[must_use]
+    pub fn with(&self, limits: Limits, must_have: &[Target]) -> Self {
+        Self { limits, canaries: must_have.to_vec(), ..self.clone() }
     }
 
     /// Something that no rule may take: `check` is [`Check::Own`], [`Check::Upstream`] or [`Check::Remote`].
@@ -144,27 +148,37 @@ impl Gate {
     ///
     /// # Errors
     /// The first thing that is refused, with the rule that is at fault.
-    pub fn judge(&self, rules: &RuleSet, id: &str, report: &Report, old: Option<&Counts>) -> Result<Passed, Refused> {
+    pub fn judge(
+        &self,
+        rules: &RuleSet,
+        id: &str,
+        report: &Report,
+        old: Option<&Counts>,
+    ) -> Result<Passed, Box<Refused>> {
         let own = |rule: &RuleView<'_>| list_of(rules, rule).is_some_and(|list| &*list.id == id);
         let place = |rule: &RuleView<'_>| {
             list_of(rules, rule).map_or_else(String::new, |l| format!("{}:{}", l.file, rule.line))
         };
-        self.judge_rules(id, rules.rules().filter(own), place, (report, old))
+        let all = self.judge_rules(id, rules.rules().filter(own), place, (report, old), 1);
+        all.map_err(|mut refused| Box::new(refused.swap_remove(0)))
     }
 
-    /// The same over rules from anywhere; `place` tells where a rule stands.
+    /// The same over rules from anywhere; `place` tells where a rule stands. It looks for no more than `most` refusals.
     ///
     /// # Errors
-    /// The first thing that is refused, with the rule that is at fault.
+    /// What is refused, at least one thing, each with the rule that is at fault.
     pub fn judge_rules<'r>(
         &self,
         id: &str,
         rules: impl Iterator<Item = RuleView<'r>>,
         place: impl Fn(&RuleView<'r>) -> String,
         (report, old): (&Report, Option<&Counts>),
-    ) -> Result<Passed, Refused> {
+        most: usize,
+    ) -> Result<Passed, Vec<Refused>> {
+        let most = most.max(1);
         let refuse = |(check, why)| Refused { place: id.to_owned(), check, why };
         let mut passed = Passed::default();
+        let mut all = Vec::new();
         let mut missing: Vec<&Target> = self.canaries.iter().collect();
         for rule in rules {
             passed.counts.count(&rule.what);
@@ -172,23 +186,27 @@ impl Gate {
             match self.judge_rule(&rule.what) {
                 None => {}
                 Some(Fault { check, why, is_warning: false }) => {
-                    return Err(Refused { place: place(&rule), check, why });
+                    all.push(Refused { place: place(&rule), check, why });
+                    if all.len() >= most {
+                        return Err(all);
+                    }
                 }
                 Some(Fault { .. }) if passed.warnings.len() >= WARNINGS_MAX => passed.more += 1,
                 Some(Fault { check, why, .. }) => passed.warnings.push(Warning { place: place(&rule), check, why }),
             }
         }
         passed.counts.read(report);
-        self.limits.check(&passed.counts, old).map_err(refuse)?;
-        if let Some(canary) = missing.first() {
+        all.extend(self.limits.check(&passed.counts, old).map_err(refuse).err());
+        for canary in missing {
             let what = match canary {
                 Target::Name(name) => name.to_string(),
                 Target::Net(net) => net.to_string(),
             };
             let why = format!("{what} must be in it and is not; is it the right list?");
-            return Err(refuse((Check::Canary, why)));
+            all.push(refuse((Check::Canary, why)));
         }
-        Ok(passed)
+        all.truncate(most);
+        if all.is_empty() { Ok(passed) } else { Err(all) }
     }
 
     fn judge_rule(&self, what: &What<'_>) -> Option<Fault> {

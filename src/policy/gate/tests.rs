@@ -5,7 +5,7 @@ use crate::base::model::Stage;
 use crate::policy::list::Format;
 use crate::policy::{List, RuleSetBuilder};
 
-fn judge_as(gate: &Gate, format: Format, text: &str) -> Result<Passed, Refused> {
+fn judge_as(gate: &Gate, format: Format, text: &str) -> Result<Passed, Box<Refused>> {
     let mut builder = RuleSetBuilder::new();
     for (id, text, format) in [("other", "com.other.example\n", Format::Domains), ("mine", text, format)] {
         let list = List {
@@ -24,7 +24,7 @@ fn judge_as(gate: &Gate, format: Format, text: &str) -> Result<Passed, Refused> 
 }
 
 fn gate() -> Gate {
-    let mut gate = Gate::new(Limits::default());
+    let mut gate = Gate::default();
     let name = |text: &str| Target::Name(text.parse().unwrap());
     let net = |text: &str| Target::Net(text.parse().unwrap());
     gate.must_not_take(Check::Own, name("corp.example.org"));
@@ -138,9 +138,8 @@ fn ranges_that_no_list_may_take() {
 
 #[test]
 fn canaries_must_be_there() {
-    let mut gate = gate();
-    gate.must_have(Target::Name("www.bad.example".parse().unwrap()));
-    gate.must_have(Target::Net("203.0.113.7/32".parse().unwrap()));
+    let must_have = [Target::Name("www.bad.example".parse().unwrap()), Target::Net("203.0.113.7/32".parse().unwrap())];
+    let gate = gate().with(Limits::default(), &must_have);
     let refused = judge_as(&gate, Format::Adblock, "||bad.example^\n").unwrap_err();
     assert_eq!(
         refused.to_string(),

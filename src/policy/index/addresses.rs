@@ -8,50 +8,72 @@ use std::net::IpAddr;
 /// Ranges found by longest match. Prefixes that are equal share their segments; their rules stand in the order of insertion.
 #[derive(Debug, Default)]
 pub(in crate::policy) struct AddressIndex {
-    v4: Box<[Segment<u32>]>,
-    v6: Box<[Segment<u128>]>,
-    /// For IPv4, by the first 16 bits of an address: how many segments start before. Empty while there are few.
+    /// Of where a segment begins its low half; the high half is its block.
+    v4: Line<u16>,
+    v6: Line<u128>,
+    /// For each block of IPv4 addresses, and for the end, how many segments start before it. Empty where there is no segment.
     blocks: Box<[u32]>,
     /// Rules of prefixes that more than one rule names.
     shared: Vec<Box<[Listed]>>,
     /// By the first rule of a prefix that lies within another one: what that one holds.
-    outer: HashMap<u32, Holds>,
+    outer: HashMap<u32, Listed>,
 }
 
-/// A rule and its class, which says what is wanted: kept together, so that a decision reads one line of memory.
+/// A rule and its class, which says what is wanted: kept together, so that a decision reads one line of memory. Where a
+/// segment has no rule or several, the number says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::policy) struct Listed {
     pub(in crate::policy) rule: u32,
     pub(in crate::policy) class: ClassId,
 }
 
-/// The addresses from here to the next segment.
-#[derive(Clone, Copy, Debug)]
-struct Segment<A> {
-    from: A,
-    holds: Holds,
+impl Listed {
+    /// No rule.
+    const NOTHING: Self = Self { rule: u32::MAX, class: ClassId(0) };
+    /// Set where the rest of the number is a place in [`AddressIndex::shared`]; rules are far fewer.
+    const SHARED: u32 = 1 << 31;
 }
 
-/// The rules of the longest prefix over a segment.
-#[derive(Clone, Copy, Debug)]
-enum Holds {
-    Nothing,
-    One(Listed),
-    Shared(u32),
+/// Where segments begin, in order, and what is the longest prefix over each.
+#[derive(Debug, Default)]
+struct Line<A> {
+    from: Box<[A]>,
+    holds: Box<[Listed]>,
+    /// A bit a segment, whether it has a rule: most addresses are in none, and end at this small part of the line.
+    taken: Box<[u64]>,
 }
 
-/// Bits of an IPv4 address below its block.
-const BLOCK_BITS: u32 = 16;
-/// With fewer segments a plain binary search is as fast, and the blocks' 256 KiB are saved.
-const SEGMENTS_FOR_BLOCKS: usize = 4_096;
-
-/// For each block of IPv4 addresses, and for the end, how many segments start before it.
-fn blocks(line: &[Segment<u32>]) -> Box<[u32]> {
-    if line.len() < SEGMENTS_FOR_BLOCKS {
-        return Box::default();
+impl<A> Line<A> {
+    fn new(from: Vec<A>, holds: Vec<Listed>) -> Self {
+        let word = |holds: &[Listed]| {
+            holds.iter().rev().fold(0, |word, listed| word << 1 | u64::from(*listed != Listed::NOTHING))
+        };
+        let taken = holds.chunks(64).map(word).collect();
+        Self { from: from.into(), holds: holds.into(), taken }
     }
-    let start = |block: u64| line.partition_point(|segment| u64::from(segment.from) < block << BLOCK_BITS);
-    (0..=1_u64 << (u32::BITS - BLOCK_BITS)).map(|block| u32::try_from(start(block)).unwrap_or(u32::MAX)).collect()
+
+    /// What the segment before this place holds.
+    #[inline]
+    fn before(&self, place: usize) -> Option<&Listed> {
+        let at = place.checked_sub(1)?;
+        let taken = self.taken.get(at / 64)? >> (at % 64) & 1;
+        if taken == 0 { None } else { self.holds.get(at) }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.from) + size_of_val(&*self.holds) + size_of_val(&*self.taken)
+    }
+}
+
+/// Blocks of IPv4 addresses, by their high half.
+const BLOCKS: usize = 1 << 16;
+/// Segments of a block that are compared at once, without a branch that the processor would have to guess.
+const LANES: usize = 8;
+
+/// High and low half of an IPv4 address.
+#[inline]
+const fn halves(address: u32) -> (usize, u16) {
+    ((address >> 16) as usize, (address & 0xffff) as u16)
 }
 
 /// A prefix as the first and last address it holds, on a line wide enough for both families.
@@ -74,28 +96,27 @@ impl AddressIndex {
         }
         let mut made = Self::default();
         let line = made.flatten(v4, u128::from(u32::MAX));
-        let narrow = |(from, holds)| Segment { from: u32::try_from(from).unwrap_or(u32::MAX), holds };
-        made.v4 = line.into_iter().map(narrow).collect();
-        let line = made.flatten(v6, u128::MAX);
-        made.v6 = line.into_iter().map(|(from, holds)| Segment { from, holds }).collect();
-        made.blocks = blocks(&made.v4);
+        (made.blocks, made.v4) = in_blocks(&line);
+        let (from, holds): (Vec<u128>, Vec<Listed>) = made.flatten(v6, u128::MAX).into_iter().unzip();
+        made.v6 = Line::new(from, holds);
         made
     }
 
     /// Sweeps prefixes in order of their first address; a stack holds those that are open.
-    fn flatten(&mut self, prefixes: Prefixes, end: u128) -> Vec<(u128, Holds)> {
+    fn flatten(&mut self, prefixes: Prefixes, end: u128) -> Vec<(u128, Listed)> {
         let mut line = Vec::new();
-        let mut open: Vec<(u128, Holds)> = Vec::new();
+        let mut open: Vec<(u128, Listed)> = Vec::new();
         for (span, rules) in prefixes.into_values() {
             close(&mut line, &mut open, Some(span.0), end);
             if let (Some(first), Some((_, around))) = (rules.first(), open.last()) {
                 self.outer.insert(first.rule, *around);
             }
             let holds = match *rules {
-                [one] => Holds::One(one),
+                [one] => one,
                 _ => {
                     self.shared.push(rules.into());
-                    Holds::Shared(u32::try_from(self.shared.len() - 1).unwrap_or(u32::MAX))
+                    let place = u32::try_from(self.shared.len() - 1).unwrap_or(u32::MAX);
+                    Listed { rule: Listed::SHARED | place, ..Listed::NOTHING }
                 }
             };
             push(&mut line, span.0, holds);
@@ -125,60 +146,82 @@ impl AddressIndex {
     }
 
     #[inline]
-    fn locate(&self, address: IpAddr) -> Option<&Holds> {
+    fn locate(&self, address: IpAddr) -> Option<&Listed> {
         match address.to_canonical() {
-            IpAddr::V4(v4) => {
-                let address = u32::from(v4);
-                let block = (address >> BLOCK_BITS) as usize;
-                match (self.blocks.get(block), self.blocks.get(block + 1)) {
-                    (Some(&least), Some(&most)) => last_before(&self.v4, address, least as usize, most as usize),
-                    _ => last_before(&self.v4, address, 0, self.v4.len()),
-                }
-            }
-            IpAddr::V6(v6) => last_before(&self.v6, u128::from(v6), 0, self.v6.len()),
+            IpAddr::V4(v4) => self.v4.before(self.started(u32::from(v4))?),
+            IpAddr::V6(v6) => self.v6.before(self.v6.from.partition_point(|from| *from <= u128::from(v6))),
         }
     }
 
+    /// How many segments start at or before an address.
     #[inline]
-    fn listed<'a>(&'a self, holds: Option<&'a Holds>) -> &'a [Listed] {
+    fn started(&self, address: u32) -> Option<usize> {
+        let (block, low) = halves(address);
+        let &[least, most] = self.blocks.get(block..)?.first_chunk()?;
+        let (least, most) = (least as usize, most as usize);
+        if most - least > LANES {
+            return Some(least + self.v4.from.get(least..most)?.partition_point(|from| *from <= low));
+        }
+        let lanes: &[u16; LANES] = self.v4.from.get(least..)?.first_chunk()?;
+        let started: [u8; LANES] = lanes.map(|from| if from <= low { u8::MAX } else { 0 });
+        let run = (!u64::from_le_bytes(started)).trailing_zeros() / u8::BITS;
+        Some(least + (run as usize).min(most - least))
+    }
+
+    #[inline]
+    fn listed<'a>(&'a self, holds: Option<&'a Listed>) -> &'a [Listed] {
         match holds {
-            None | Some(Holds::Nothing) => &[],
-            Some(Holds::One(listed)) => std::slice::from_ref(listed),
-            Some(Holds::Shared(at)) => self.shared.get(*at as usize).map_or(&[], |rules| rules),
+            None => &[],
+            Some(listed) if listed.rule & Listed::SHARED == 0 => std::slice::from_ref(listed),
+            Some(listed) => self.shared.get((listed.rule & !Listed::SHARED) as usize).map_or(&[], |rules| rules),
         }
     }
 
     /// Octets held.
     pub(in crate::policy) fn bytes(&self) -> usize {
         let shared: usize = self.shared.iter().map(|rules| size_of_val(&**rules) + size_of::<Box<[Listed]>>()).sum();
-        let outer = self.outer.capacity() * size_of::<(u32, Holds)>();
-        size_of_val(&*self.v4) + size_of_val(&*self.v6) + size_of_val(&*self.blocks) + shared + outer
+        let outer = self.outer.capacity() * size_of::<(u32, Listed)>();
+        self.v4.bytes() + self.v6.bytes() + size_of_val(&*self.blocks) + shared + outer
     }
 }
 
-/// The last segment that starts at or before an address: one of those between, or the one before them.
-#[inline]
-fn last_before<A: Ord>(line: &[Segment<A>], address: A, least: usize, most: usize) -> Option<&Holds> {
-    let between = line.get(least..most).unwrap_or_default();
-    let after = least + between.partition_point(|segment| segment.from <= address);
-    after.checked_sub(1).and_then(|at| line.get(at)).map(|segment| &segment.holds)
+/// The line of IPv4 in blocks.
+fn in_blocks(line: &[(u128, Listed)]) -> (Box<[u32]>, Line<u16>) {
+    if line.is_empty() {
+        return <_>::default();
+    }
+    let mut blocks = vec![0_u32; BLOCKS + 1];
+    let mut from = Vec::with_capacity(line.len() + LANES);
+    for (start, _) in line {
+        let (block, low) = halves(u32::try_from(*start).unwrap_or(u32::MAX));
+        from.push(low);
+        blocks.get_mut(block + 1).into_iter().for_each(|count| *count += 1);
+    }
+    let mut started = 0;
+    for count in &mut blocks {
+        started += *count;
+        *count = started;
+    }
+    // The last block is read as widely as any.
+    from.extend([u16::MAX; LANES]);
+    (blocks.into(), Line::new(from, line.iter().map(|(_, holds)| *holds).collect()))
 }
 
 /// Ends every open prefix that ends before `next`; what is open below it goes on.
-fn close(line: &mut Vec<(u128, Holds)>, open: &mut Vec<(u128, Holds)>, next: Option<u128>, end: u128) {
+fn close(line: &mut Vec<(u128, Listed)>, open: &mut Vec<(u128, Listed)>, next: Option<u128>, end: u128) {
     while let Some(&(last, _)) = open.last() {
         if next.is_some_and(|next| next <= last) {
             return;
         }
         open.pop();
         if last < end {
-            push(line, last + 1, open.last().map_or(Holds::Nothing, |(_, holds)| *holds));
+            push(line, last + 1, open.last().map_or(Listed::NOTHING, |(_, holds)| *holds));
         }
     }
 }
 
 /// Begins a segment; one that would begin at the same address is replaced.
-fn push(line: &mut Vec<(u128, Holds)>, from: u128, holds: Holds) {
+fn push(line: &mut Vec<(u128, Listed)>, from: u128, holds: Listed) {
     match line.last_mut() {
         Some(last) if last.0 == from => last.1 = holds,
         _ => line.push((from, holds)),

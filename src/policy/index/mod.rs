@@ -1,6 +1,7 @@
 //! Finding the rules for a name or an address without allocating.
 
 mod addresses;
+mod filter;
 mod names;
 mod table;
 

@@ -1,25 +1,33 @@
 //! The suffix index: rules under the wire form of their name.
 //!
-//! Two parts, at about 38 octets a name of a million:
+//! Three parts, at about 41 octets a name of a million:
 //!
-//! | part | what |
-//! |---|---|
-//! | arena | an entry a rule: kind, class, line, name; a rule's number is its offset, so that one read verifies a match |
-//! | [`Table`] | by the hash of a name: the offset of its entry, and whether longer names stand below |
+//! | part | what | octets |
+//! |---|---|---|
+//! | [`Filter`] | by the hash of a name: whether a rule, or a longer name, may stand there; stays in the cache | 2 |
+//! | [`Table`] | by the hash of a name: number and class of its rule | 16 |
+//! | arena | an entry a rule: kind, class, line, name; a rule's number is its offset | 6 and the name |
 //!
 //! A look-up walks a name from the right and ends where nothing stands below, so most names that no rule mentions cost the
-//! hash of two labels and one slot of the table. The text of names is kept, not a fingerprint: a decision is never wrong by
-//! chance, and `check` needs no list at hand to show the rule.
+//! hash of two labels and one word of the filter.
+//!
+//! What the table finds is known by a keyed fingerprint: 48 bits of the hash, in the five slots of the bucket that its other
+//! bits chose. So a name that no rule mentions is taken for another one about once in 5 × 10¹³ reads of the table, to which the
+//! filter lets one such name in fifty; nobody who does not know the process's key can look for one. Reading the text as well
+//! would cost a blocked name a second wait for memory, which is most of its time. Where two listed names share a fingerprint,
+//! which building the table finds out, and for wildcards and names with several rules the text decides. It is kept in memory, so
+//! that `check` and the ledger need no list at hand to show a rule.
 //!
 //! A wildcard rule stands under its *anchor*, the labels right of its last `*`, and is compared label by label when the
 //! anchor is met. Rules under one key form a chain in the order of insertion, which is the order of precedence. A wildcard
 //! whose last label holds a `*` has no anchor and is never met: the readers of lists refuse it.
 
-use super::table::{Table, TableBuilder};
+use super::filter::Filter;
+use super::table::{Read, Slot, Table};
 use crate::base::name::{Match, NameHasher, NameRef, Pattern, matches_as};
 use crate::policy::rules::ClassId;
 use hashbrown::HashTable;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Rules on names, found by suffix.
 #[derive(Debug, Default)]
@@ -31,7 +39,10 @@ pub(in crate::policy) struct NameIndex {
     heads: HashTable<u32>,
     /// The next rule under the same key; few rules share one.
     next: HashMap<u32, u32>,
+    filter: Filter,
     table: Table,
+    /// Labels of the shortest key: nothing is asked about shorter names.
+    shallowest: u8,
 }
 
 /// A rule that matches a name, and how exactly: more labels first, then more octets said literally.
@@ -112,38 +123,35 @@ impl NameIndex {
         }
     }
 
-    /// Ends the building: makes the table, and gives back what growth held in reserve.
+    /// Ends the building: makes filter and table, and gives back what growth held in reserve.
     pub(in crate::policy) fn seal(&mut self) {
+        self.heads = HashTable::new();
         self.arena.shrink_to_fit();
-        let heads = std::mem::take(&mut self.heads);
-        let mut table = TableBuilder::for_entries(heads.len());
-        for &head in &heads {
-            let Some(entry) = read(&self.arena, head) else { continue };
-            let key = key_of(entry.name, entry.kind);
-            table.entry(self.hasher.hash(key), head);
-            self.hashes_above(key, |hash| table.above(hash));
-        }
-        drop(heads);
-        self.table = table.finish();
-    }
-
-    /// The hashes of the names above a key, the shortest first.
-    fn hashes_above(&self, key: NameRef<'_>, mut each: impl FnMut(u64)) {
-        let mut hash = NameHasher::ROOT;
-        let mut suffixes = key.suffixes();
-        while let Some(suffix) = suffixes.next() {
-            if suffixes.is_empty() {
-                return;
+        let behind: HashSet<u32> = self.next.values().copied().collect();
+        let keys = self.len - behind.len();
+        let (mut filter, mut table, mut shallowest) = (Filter::for_entries(keys), Table::for_entries(keys), u8::MAX);
+        for (at, entry) in self.iter().filter(|(at, _)| !behind.contains(at)) {
+            let mut hash = NameHasher::ROOT;
+            let mut suffixes = key_of(entry.name, entry.kind).suffixes();
+            let mut labels = 0;
+            while let Some(suffix) = suffixes.next() {
+                hash = self.hasher.child(hash, suffix.first_label());
+                labels += 1;
+                if !suffixes.is_empty() {
+                    filter.above(hash);
+                }
             }
-            hash = self.hasher.child(hash, suffix.first_label());
-            each(hash);
+            filter.entry(hash);
+            table.insert(hash, self.slot(at, entry));
+            shallowest = shallowest.min(labels);
         }
+        (self.filter, self.table, self.shallowest) = (filter, table, shallowest);
     }
 
     /// Octets held.
     pub(in crate::policy) fn bytes(&self) -> usize {
         let chains = self.next.capacity() * size_of::<(u32, u32)>();
-        self.arena.capacity() + self.heads.allocation_size() + chains + self.table.bytes()
+        self.arena.capacity() + self.heads.allocation_size() + chains + self.filter.bytes() + self.table.bytes()
     }
 
     /// Every rule that matches a name, those under the shortest key first.
@@ -152,31 +160,43 @@ impl NameIndex {
         let mut hash = NameHasher::ROOT;
         for (labels, suffix) in (1..).zip(name.suffixes()) {
             hash = self.hasher.child(hash, suffix.first_label());
-            let mut above = false;
-            self.table.find(hash, |slot| {
-                above |= slot.is_above();
-                if let Some(head) = slot.entry()
-                    && self.key_is(head, suffix)
-                {
-                    self.chain(head, (name, suffix, labels), &mut each);
-                }
-            });
-            if !above {
+            if labels < self.shallowest {
+                continue;
+            }
+            let seen = self.filter.get(hash);
+            if seen.maybe_entry() {
+                self.table.find(hash, |slot| self.read(slot, (name, suffix, labels), &mut each));
+            }
+            if !seen.maybe_above() {
                 return;
             }
         }
     }
 
+    /// Names the rules of a slot that match; says whether the slot is the suffix's own.
+    #[inline]
+    fn read(&self, slot: Slot, at: (NameRef<'_>, NameRef<'_>, u8), each: &mut impl FnMut(Found)) -> bool {
+        let (name, suffix, labels) = at;
+        match slot.read {
+            Read::Exact if suffix.as_wire().len() != name.as_wire().len() => {}
+            Read::Exact | Read::Suffix => {
+                each(Found { at: slot.offset, class: slot.class, closeness: plain(suffix, labels) });
+            }
+            Read::Entry if self.key_is(slot.offset, suffix) => self.chain(slot.offset, at, each),
+            Read::Entry => return false,
+        }
+        true
+    }
+
     /// The rules under one key that match.
+    #[inline(never)]
     fn chain(&self, head: u32, (name, suffix, labels): (NameRef<'_>, NameRef<'_>, u8), each: &mut impl FnMut(Found)) {
-        let literal = suffix.as_wire().len() - usize::from(labels) - 1;
-        let plain = (labels, u8::try_from(literal).unwrap_or(u8::MAX));
         let mut at = head;
         loop {
             let Some((kind, class)) = self.header(at) else { return };
             let closeness = match kind {
                 Match::Exact if suffix.as_wire().len() != name.as_wire().len() => None,
-                Match::Exact | Match::Suffix => Some(plain),
+                Match::Exact | Match::Suffix => Some(plain(suffix, labels)),
                 Match::Wildcard => read(&self.arena, at)
                     .filter(|entry| matches_as(entry.name, Match::Wildcard, name))
                     .map(|entry| closeness(entry.name)),
@@ -184,12 +204,26 @@ impl NameIndex {
             if let Some(closeness) = closeness {
                 each(Found { at, class, closeness });
             }
-            let chained = self.arena.get(at as usize).is_some_and(|first| first & CHAINED != 0);
-            match chained.then(|| self.next.get(&at)).flatten() {
+            match self.is_chained(at).then(|| self.next.get(&at)).flatten() {
                 Some(&next) => at = next,
                 None => return,
             }
         }
+    }
+
+    fn is_chained(&self, at: u32) -> bool {
+        self.arena.get(at as usize).is_some_and(|first| first & CHAINED != 0)
+    }
+
+    /// What the table says of an entry.
+    fn slot(&self, at: u32, entry: Entry<'_>) -> Slot {
+        let read = match entry.kind {
+            _ if self.is_chained(at) => Read::Entry,
+            Match::Exact => Read::Exact,
+            Match::Suffix => Read::Suffix,
+            Match::Wildcard => Read::Entry,
+        };
+        Slot { offset: at, class: entry.class, read }
     }
 
     /// Kind and class of an entry.
@@ -255,6 +289,13 @@ fn read(arena: &[u8], at: u32) -> Option<Entry<'_>> {
         line: u32::from_be_bytes([0, line_high, line_mid, line_low]),
         name: NameRef::prefix_of(rest)?,
     })
+}
+
+/// How exactly a name without stars speaks, whose labels are counted already.
+#[inline]
+fn plain(name: NameRef<'_>, labels: u8) -> (u8, u8) {
+    let literal = name.as_wire().len() - usize::from(labels) - 1;
+    (labels, u8::try_from(literal).unwrap_or(u8::MAX))
 }
 
 /// What a rule stands under: its name, or for a wildcard its anchor.

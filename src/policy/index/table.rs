@@ -1,171 +1,206 @@
-//! Offsets by hash: one read of one line of memory says whether a hash is known, where its entry is, and whether longer names
-//! stand below it.
+//! Rules by the hash of their name: one read of one line of memory says which rule it is, and of which class.
 //!
-//! A slot is 64 bits: the high 32 of the hash (its *tag*), a mark, 31 of an offset. Slots stand in the order of their tags, each
-//! at the place that its tag asks for or as soon after it as there is room. A look-up starts at that place and ends at the
-//! first greater tag or empty slot, so that not finding costs no more than finding, although three of four slots are taken.
+//! A bucket is a line of memory with five slots. The high half of a hash chooses the bucket, its low 48 bits are the *tag* that a
+//! slot keeps. What finds its bucket full stands in the next one with room. The tags of a bucket are compared without a branch,
+//! so that the processor need not guess where in it a tag is.
 
-/// A slot that nothing stands in.
-const EMPTY: u64 = 0;
-/// Longer names stand below this one.
-const ABOVE: u32 = 1 << 31;
-/// Names stand below this hash, but no rule under it. Offsets are kept one higher, so that 0 is free for this.
-const NO_ENTRY: u32 = 0;
-/// Ancestors that were just seen; lists are sorted by name or by site, so most of them come again at once.
-const RECENT: usize = 1 << 12;
+use crate::policy::rules::ClassId;
+
+/// Slots of a bucket.
+const SLOTS: usize = 5;
+/// Of a bucket's slots so many in a hundred are taken, on average.
+const TAKEN_PERCENT: usize = 80;
+/// Bits of a [`Read`] in a bucket.
+const READ_BITS: usize = 2;
 
 /// The table.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    slots: Box<[u64]>,
-    /// Places that tags ask for; the slots beyond are for those that found theirs taken.
-    places: u64,
+    buckets: Box<[Bucket]>,
 }
 
-/// What a hash stands for.
+/// The slots by field, so that the first compare is of one row. Free ones are the last.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Bucket {
+    low: [u32; SLOTS],
+    /// Kept one higher, so that 0 is a free slot.
+    offsets: [u32; SLOTS],
+    /// For each slot a [`Read`].
+    reads: u32,
+    high: [u16; SLOTS],
+    classes: [u16; SLOTS],
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64, "a bucket is one line of memory");
+
+/// How a slot is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// One rule on the name and everything below it.
+    Suffix = 0,
+    /// One rule on the name itself.
+    Exact = 1,
+    /// Whatever the entry says: a wildcard, more rules than one, or a tag that two names share.
+    Entry = 2,
+}
+
+/// What stands under a hash.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Slot(u32);
-
-impl Slot {
-    /// Where the first entry is, if a rule stands here.
-    #[inline]
-    pub(super) const fn entry(self) -> Option<u32> {
-        match self.0 & !ABOVE {
-            NO_ENTRY => None,
-            offset => Some(offset - 1),
-        }
-    }
-
-    /// Whether longer names stand below.
-    #[inline]
-    pub(super) const fn is_above(self) -> bool {
-        self.0 & ABOVE != 0
-    }
-}
-
-/// Collects what the table is to hold.
-#[derive(Debug)]
-pub(super) struct TableBuilder {
-    slots: Vec<u64>,
-    recent: Box<[u64]>,
-}
-
-impl TableBuilder {
-    /// For about so many entries.
-    pub(super) fn for_entries(entries: usize) -> Self {
-        Self { slots: Vec::with_capacity(entries), recent: vec![EMPTY; RECENT].into() }
-    }
-
-    /// An entry stands under a hash.
-    pub(super) fn entry(&mut self, hash: u64, offset: u32) {
-        self.slots.push(slot(hash, offset + 1));
-    }
-
-    /// Longer names stand below a hash.
-    pub(super) fn above(&mut self, hash: u64) {
-        let slot = slot(hash, ABOVE | NO_ENTRY);
-        let Some(recent) = self.recent.get_mut(hash as usize % RECENT) else { return };
-        if *recent != slot {
-            *recent = slot;
-            self.slots.push(slot);
-        }
-    }
-
-    /// Puts the slots in order.
-    pub(super) fn finish(mut self) -> Table {
-        self.slots.sort_unstable();
-        self.slots.dedup();
-        let places = self.slots.len() / 3 * 4 + 4;
-        let mut table = Table { slots: Box::default(), places: places as u64 };
-        // The slots that found their place taken reach beyond the last place by a few.
-        let mut free = 0;
-        let end = self.slots.iter().fold(0, |_, slot| {
-            free = free.max(table.place(*slot >> 32)) + 1;
-            free
-        });
-        let mut slots = vec![EMPTY; end.max(places) + 1];
-        free = 0;
-        for slot in &self.slots {
-            let at = free.max(table.place(*slot >> 32));
-            if let Some(into) = slots.get_mut(at) {
-                *into = *slot;
-            }
-            free = at + 1;
-        }
-        table.slots = slots.into();
-        table
-    }
+pub(super) struct Slot {
+    pub(super) offset: u32,
+    pub(super) class: ClassId,
+    pub(super) read: Read,
 }
 
 impl Table {
-    /// What may stand under a hash; the caller compares names.
-    #[inline]
-    pub(super) fn find(&self, hash: u64, mut each: impl FnMut(Slot)) {
-        let tag = tag(hash);
-        let from = self.slots.get(self.place(tag)..).unwrap_or_default();
-        for slot in from {
-            let have = slot >> 32;
-            if have > tag || *slot == EMPTY {
+    /// An empty table for so many entries.
+    pub(super) fn for_entries(entries: usize) -> Self {
+        Self { buckets: vec![Bucket::default(); entries * 100 / (SLOTS * TAKEN_PERCENT) + 1].into() }
+    }
+
+    /// Puts a slot under a hash. Where its tag is met on the way, both are to be read from their entries from now on.
+    pub(super) fn insert(&mut self, hash: u64, mut slot: Slot) {
+        let from = self.place(hash);
+        let (before, after) = self.buckets.split_at_mut(from);
+        for bucket in after.iter_mut().chain(before) {
+            for at in bits(bucket.with(hash)) {
+                bucket.set_read(at, Read::Entry);
+                slot.read = Read::Entry;
+            }
+            if bucket.push(hash, slot) {
                 return;
             }
-            if have == tag {
-                each(Slot((slot & 0xffff_ffff) as u32));
+        }
+    }
+
+    /// What may stand under a hash, until `is_it` says that it is what is looked for.
+    #[inline]
+    pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(Slot) -> bool) {
+        let place = self.place(hash);
+        let mut bucket = self.buckets.get(place);
+        let mut next = place;
+        while let Some(here) = bucket {
+            if bits(here.with(hash)).filter_map(|at| here.slot(at)).any(&mut is_it) || !here.is_full() {
+                return;
             }
+            next = if next + 1 < self.buckets.len() { next + 1 } else { 0 };
+            bucket = self.buckets.get(next).filter(|_| next != place);
         }
     }
 
     /// Octets held.
     pub(super) fn bytes(&self) -> usize {
-        self.slots.len() * size_of::<u64>()
+        size_of_val(&*self.buckets)
     }
 
-    /// The place that a tag asks for; greater tags never ask for an earlier one.
     #[inline]
-    const fn place(&self, tag: u64) -> usize {
-        ((tag * self.places) >> 32) as usize
+    const fn place(&self, hash: u64) -> usize {
+        (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
     }
 }
 
-/// Never 0, so that no slot that is taken looks empty.
-#[inline]
-const fn tag(hash: u64) -> u64 {
-    let tag = hash >> 32;
-    if tag == 0 { 1 } else { tag }
+impl Bucket {
+    /// The taken slots with a hash's tag, a bit each.
+    #[inline]
+    fn with(&self, hash: u64) -> u32 {
+        let (low, high) = tag(hash);
+        let fields = self.low.iter().zip(&self.high).zip(&self.offsets);
+        fields.enumerate().fold(0, |all, (at, ((have_low, have_high), offset))| {
+            all | u32::from((*have_low == low) & (*have_high == high) & (*offset != 0)) << at
+        })
+    }
+
+    const fn is_full(&self) -> bool {
+        self.offsets[SLOTS - 1] != 0
+    }
+
+    fn push(&mut self, hash: u64, slot: Slot) -> bool {
+        let Some(at) = self.offsets.iter().position(|&offset| offset == 0) else { return false };
+        let fields = (self.low.get_mut(at), self.high.get_mut(at), self.offsets.get_mut(at), self.classes.get_mut(at));
+        let (Some(low), Some(high), Some(offset), Some(class)) = fields else { return false };
+        (*low, *high) = tag(hash);
+        (*offset, *class) = (slot.offset + 1, slot.class.0);
+        self.set_read(at, slot.read);
+        true
+    }
+
+    const fn set_read(&mut self, at: usize, read: Read) {
+        self.reads = self.reads & !(0b11 << (at * READ_BITS)) | (read as u32) << (at * READ_BITS);
+    }
+
+    #[inline]
+    fn slot(&self, at: usize) -> Option<Slot> {
+        let read = match self.reads >> (at * READ_BITS) & 0b11 {
+            0 => Read::Suffix,
+            1 => Read::Exact,
+            _ => Read::Entry,
+        };
+        Some(Slot { offset: self.offsets.get(at)? - 1, class: ClassId(*self.classes.get(at)?), read })
+    }
 }
 
-const fn slot(hash: u64, low: u32) -> u64 {
-    tag(hash) << 32 | low as u64
+/// The low 48 bits, in two parts.
+#[inline]
+const fn tag(hash: u64) -> (u32, u16) {
+    ((hash & 0xffff_ffff) as u32, (hash >> 32 & 0xffff) as u16)
+}
+
+/// The bits that are set, from the lowest.
+#[inline]
+fn bits(mut set: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lowest = (set != 0).then(|| set.trailing_zeros() as usize);
+        set &= set.wrapping_sub(1);
+        lowest
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
+
+    fn found(table: &Table, hash: u64) -> Vec<(u32, Read)> {
+        let mut all = Vec::new();
+        table.find(hash, |slot| {
+            all.push((slot.offset, slot.read));
+            // As the index does: a slot that stands for itself ends the search, another one only if its text is right.
+            slot.read != Read::Entry
+        });
+        all
+    }
 
     proptest! {
-        /// Against lists, with hashes that crowd at both ends of the table and share tags.
+        /// Against a list, with hashes that crowd at both ends of the table, overflow their buckets and share tags.
         #[test]
-        fn agrees_with_lists(
-            entries in prop::collection::vec((0..6_u64, 0..4_u64), 0..60),
-            above in prop::collection::vec((0..6_u64, 0..4_u64), 0..60),
+        fn agrees_with_a_list(
+            entries in prop::collection::btree_set((0..6_u64, 0..9_u64), 0..60),
+            room in 0..80_usize,
         ) {
-            let hash = |(place, low): (u64, u64)| [0, 1 << 32, 1 << 61, 3 << 61, 7 << 61, u64::MAX][place as usize] ^ low;
-            let mut builder = TableBuilder::for_entries(entries.len());
-            (0..).zip(&entries).for_each(|(offset, entry)| builder.entry(hash(*entry), offset));
-            above.iter().for_each(|name| builder.above(hash(*name)));
-            let table = builder.finish();
-            for at in (0..6).flat_map(|place| (0..4).map(move |low| (place, low))) {
-                let (mut found, mut is_above) = (BTreeSet::new(), false);
-                table.find(hash(at), |slot| {
-                    found.extend(slot.entry());
-                    is_above |= slot.is_above();
-                });
-                let same = |other: &(u64, u64)| tag(hash(*other)) == tag(hash(at));
-                let expected: BTreeSet<u32> = (0..).zip(&entries).filter(|(_, entry)| same(entry)).map(|(i, _)| i).collect();
-                prop_assert_eq!(found, expected);
-                prop_assert_eq!(is_above, above.iter().any(same));
+            let places = [0, 1 << 48, 1 << 61, 3 << 61, 7 << 61, u64::MAX << 48];
+            let hash = |(place, low): (u64, u64)| places[place as usize] ^ low;
+            let mut table = Table::for_entries(entries.len().max(room));
+            for (offset, entry) in (0..).zip(&entries) {
+                table.insert(hash(*entry), Slot { offset, class: ClassId(9), read: Read::Suffix });
             }
+            for (offset, entry) in (0..).zip(&entries) {
+                let have = found(&table, hash(*entry));
+                prop_assert!(have.iter().any(|(at, _)| *at == offset), "{:?} {:?}", entry, have);
+                // Where two may stand for one hash, no slot is believed unread.
+                prop_assert!(have.len() == 1 || have.iter().all(|(_, read)| *read == Read::Entry));
+                prop_assert!(have.iter().all(|(at, read)| *at == offset || *read == Read::Entry));
+            }
+            prop_assert_eq!(found(&table, 99), []);
         }
+    }
+
+    #[test]
+    fn a_full_table_is_searched_once_around_and_no_further() {
+        let mut table = Table::for_entries(0);
+        (0..6)
+            .for_each(|offset| table.insert(u64::from(offset), Slot { offset, class: ClassId(0), read: Read::Exact }));
+        assert_eq!(found(&table, 4), [(4, Read::Exact)]);
+        assert_eq!(found(&table, 5), []);
     }
 }

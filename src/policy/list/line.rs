@@ -9,6 +9,8 @@ pub(super) const LINE_OCTETS_MAX: usize = 4_096;
 pub(super) const BAD_PER_MILLE_MAX: usize = 200;
 /// Lines left out that are kept to be shown, of each kind; the rest is counted.
 pub(super) const BAD_LINES_SHOWN: usize = 20;
+/// The same where somebody wants to see all of them.
+pub(super) const BAD_LINES_ALL: usize = 100_000;
 
 /// Why a file is refused as a list; nothing of it becomes a rule.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +56,7 @@ pub struct BadLine {
 }
 
 /// What reading a list came to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Report {
     /// Lines that made rules; those that say what an earlier line says are counted as well.
     pub rules: usize,
@@ -68,13 +70,31 @@ pub struct Report {
     pub ignored: usize,
     /// The first of them.
     pub ignored_shown: Vec<BadLine>,
+    /// How many lines are kept of each kind.
+    pub(crate) keeps: usize,
+}
+
+impl Default for Report {
+    /// Nothing was read.
+    fn default() -> Self {
+        let (shown, ignored_shown) = (Vec::new(), Vec::new());
+        Self { rules: 0, duplicates: 0, bad: 0, shown, ignored: 0, ignored_shown, keeps: BAD_LINES_SHOWN }
+    }
 }
 
 impl Report {
+    /// Lines that were left out, as far as they were kept, in their order.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<&BadLine> {
+        let mut all: Vec<&BadLine> = self.shown.iter().chain(&self.ignored_shown).collect();
+        all.sort_by_key(|line| line.line);
+        all
+    }
+
     /// Counts a line that says nothing readable.
     pub(super) fn bad(&mut self, line: u32, why: String) {
         self.bad += 1;
-        if self.shown.len() < BAD_LINES_SHOWN {
+        if self.shown.len() < self.keeps {
             self.shown.push(BadLine { line, why });
         }
     }
@@ -82,7 +102,7 @@ impl Report {
     /// Counts a line that says something that is not judged here.
     pub(super) fn ignored(&mut self, line: u32, why: String) {
         self.ignored += 1;
-        if self.ignored_shown.len() < BAD_LINES_SHOWN {
+        if self.ignored_shown.len() < self.keeps {
             self.ignored_shown.push(BadLine { line, why });
         }
     }
@@ -90,7 +110,9 @@ impl Report {
     /// Refuses a file of which too much was left out as unreadable.
     pub(super) fn ratio(&self, file: &str) -> Result<(), Refusal> {
         let all = self.rules + self.ignored + self.bad;
-        if self.bad * 1_000 <= all * BAD_PER_MILLE_MAX {
+        // One bad line never costs a list, however short it is.
+        let is_one = self.bad == 1 && self.rules > 0;
+        if is_one || self.bad * 1_000 <= all * BAD_PER_MILLE_MAX {
             return Ok(());
         }
         let first = self.shown.first();

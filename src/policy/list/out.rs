@@ -1,6 +1,6 @@
 //! What the reader of a format hands on, and what no list may hold whatever its format.
 
-use super::line::{Refusal, Report};
+use super::line::{self, Refusal, Report};
 use super::ranges;
 use crate::base::model::BlockAnswer;
 use crate::base::name::{Match, Name, Pattern};
@@ -68,6 +68,11 @@ impl<'a> Out<'a> {
     /// A place for the rules of a file. `answers`: the operator lets the list answer with data of its own.
     pub(crate) fn new(file: &str, answers: bool, take: &'a mut Take<'a>) -> Self {
         Self { file: file.to_owned(), answers, take, report: Report::default() }
+    }
+
+    /// Keeps all lines that are left out, for somebody who wants to mend them.
+    pub(crate) const fn keep_all(&mut self) {
+        self.report.keeps = line::BAD_LINES_ALL;
     }
 
     /// A refusal of the whole list.

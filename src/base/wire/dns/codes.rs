@@ -14,6 +14,8 @@ pub mod rtype {
     pub const SOA: u16 = 6;
     /// A name for an address.
     pub const PTR: u16 = 12;
+    /// What a host is; says here that not everything is told (RFC 8482).
+    pub const HINFO: u16 = 13;
     /// A mail exchange.
     pub const MX: u16 = 15;
     /// Text.
@@ -62,14 +64,52 @@ pub mod class {
     pub const ANY: u16 = 255;
 }
 
+/// EDNS options.
+pub mod option {
+    /// Who asked a forwarder, as an address prefix (RFC 7871).
+    pub const CLIENT_SUBNET: u16 = 8;
+    /// A cookie (RFC 7873).
+    pub const COOKIE: u16 = 10;
+    /// How long a stream may idle (RFC 7828).
+    pub const KEEPALIVE: u16 = 11;
+    /// Who asked a forwarder, as a hardware address: dnsmasq's `add-mac`, of the range for local use.
+    pub const MAC: u16 = 65_001;
+}
+
 /// Info codes of extended DNS errors (RFC 8914).
 pub mod ede {
     /// Option code of an extended DNS error.
     pub const OPTION: u16 = 15;
+    /// An answer that has expired.
+    pub const STALE_ANSWER: u16 = 3;
+    /// A failure that was kept.
+    pub const CACHED_ERROR: u16 = 13;
+    /// An answer that has expired, that the name does not exist.
+    pub const STALE_NXDOMAIN: u16 = 19;
+    /// The operator's own policy withholds the answer.
+    pub const BLOCKED: u16 = 15;
     /// No reachable authority: every upstream was tried without a usable answer.
     pub const NO_REACHABLE_AUTHORITY: u16 = 22;
     /// A network error on the way to the upstream.
     pub const NETWORK_ERROR: u16 = 23;
+    /// Octets that [`write`] needs at most.
+    pub const OPTION_OCTETS_MAX: usize = 96;
+
+    /// Writes a whole option, cutting its text to the room that there is, and gives its octets.
+    #[must_use]
+    pub fn write<'o>(code: u16, text: &str, out: &'o mut [u8; OPTION_OCTETS_MAX]) -> &'o [u8] {
+        let text = text.as_bytes();
+        let text = text.get(..OPTION_OCTETS_MAX - 6).unwrap_or(text);
+        let len = u16::try_from(text.len() + 2).unwrap_or_default();
+        let parts = [&OPTION.to_be_bytes()[..], &len.to_be_bytes(), &code.to_be_bytes(), text];
+        let mut rest = &mut out[..];
+        for part in parts {
+            let Some((into, after)) = rest.split_at_mut_checked(part.len()) else { break };
+            into.copy_from_slice(part);
+            rest = after;
+        }
+        out.get(..6 + text.len()).unwrap_or_default()
+    }
 }
 
 /// A response code: the four bits of the header with the eight of OPT above them.
@@ -89,6 +129,8 @@ impl Rcode {
     pub const NOTIMP: Self = Self(4);
     /// The server does not want to.
     pub const REFUSED: Self = Self(5);
+    /// A DNAME makes too long a name (RFC 6672 §2.2).
+    pub const YXDOMAIN: Self = Self(6);
     /// This EDNS version is not known (RFC 6891 §9).
     pub const BADVERS: Self = Self(16);
 

@@ -20,11 +20,11 @@ mod rdata;
 mod reply;
 
 pub use answer::{AnswerFault, AnswerView, Record, Records, Section};
-pub use codes::{Rcode, class, ede, rtype};
+pub use codes::{Rcode, class, ede, option, rtype};
 pub use compose::{ComposeError, Composer};
 pub use header::{Flags, HEADER_OCTETS, Header};
 pub use name::NameFault;
 pub use query::{Edns, Fault, Malformed, QueryView, Unanswered};
 pub use question::{Question, Questions, netbios_name};
 pub use rdata::{Svcb, SvcbParams};
-pub use reply::{Head, Reply};
+pub use reply::{Head, Reply, ReplyOptions};

@@ -5,16 +5,16 @@
 //! | shorter than a header, or a response | nothing: an answer would serve reflection and loops |
 //! | another opcode than QUERY | NOTIMP |
 //! | not exactly one question, or one that cannot be read | FORMERR |
-//! | records before the additional section, TC, octets after the last record | FORMERR |
-//! | two OPT, an OPT that is not the root's, options whose lengths do not add up | FORMERR |
+//! | records before the additional section, octets after the last record | FORMERR |
+//! | two OPT, an OPT that is not the root's, options whose lengths do not add up, a cookie of a length that none has | FORMERR |
 //! | an EDNS version other than 0 | BADVERS |
 //! | another class than IN or ANY, a zone transfer | REFUSED |
 //! | a question for MAILA, MAILB, OPT, TKEY or TSIG | NOTIMP; NXNAME gets FORMERR (RFC 9824) |
 //!
-//! Reserved flags, unknown EDNS options and other additional records mean nothing here and are passed over.
+//! Flags that mean nothing in a query (AA, TC, RA, Z), unknown EDNS options and other additional records are passed over.
 
 use super::name::{self, NameFault};
-use super::{Flags, Header, Rcode, class, rtype};
+use super::{Flags, Header, Rcode, ReplyOptions, class, option, rtype};
 use crate::base::name::{NameBuf, NameRef};
 use crate::base::wire::{Reader, Short};
 
@@ -30,6 +30,7 @@ pub struct QueryView<'a> {
     qtype: u16,
     qclass: u16,
     edns: Option<Edns<'a>>,
+    reply_options: ReplyOptions,
 }
 
 /// What a query's OPT record says (RFC 6891 §6.1).
@@ -101,7 +102,7 @@ impl<'a> QueryView<'a> {
         fault.question = Some(question);
         let empty = header.answers == 0 && header.authorities == 0;
         let read = empty && read_additionals(&mut reader, header.additionals, &mut fault.edns).is_ok();
-        let rcode = if !read || !reader.is_empty() || header.flags.has(Flags::TRUNCATED) {
+        let rcode = if !read || !reader.is_empty() {
             Rcode::FORMERR
         } else if fault.edns.is_some_and(|edns| edns.version != 0) {
             Rcode::BADVERS
@@ -111,7 +112,7 @@ impl<'a> QueryView<'a> {
         if rcode != Rcode::NOERROR {
             return Err(Malformed::Fault(Fault { rcode, ..fault }));
         }
-        Ok(Self { header, name, question, qtype, qclass, edns: fault.edns })
+        Ok(Self { header, name, question, qtype, qclass, edns: fault.edns, reply_options: ReplyOptions::default() })
     }
 
     /// The header.
@@ -166,6 +167,30 @@ impl<'a> QueryView<'a> {
     #[must_use]
     pub const fn edns(&self) -> Option<&Edns<'a>> {
         self.edns.as_ref()
+    }
+
+    /// The data of the first EDNS option with this code.
+    #[must_use]
+    pub fn option(&self, code: u16) -> Option<&'a [u8]> {
+        let mut reader = Reader::new(self.edns?.options);
+        while let (Ok(at), Ok(len)) = (reader.u16(), reader.u16()) {
+            let data = reader.take(usize::from(len)).ok()?;
+            if at == code {
+                return Some(data);
+            }
+        }
+        None
+    }
+
+    /// The options that every reply to this query carries.
+    #[must_use]
+    pub const fn reply_options(&self) -> &ReplyOptions {
+        &self.reply_options
+    }
+
+    /// Says which options every reply to this query is to carry.
+    pub const fn set_reply_options(&mut self, options: ReplyOptions) {
+        self.reply_options = options;
     }
 
     /// Whether the client wants DNSSEC records.
@@ -232,9 +257,13 @@ fn read_additionals<'a>(reader: &mut Reader<'a>, count: u16, edns: &mut Option<E
 fn check_options(options: &[u8]) -> Result<(), Short> {
     let mut reader = Reader::new(options);
     while !reader.is_empty() {
-        reader.u16()?;
+        let code = reader.u16()?;
         let len = reader.u16()?;
         reader.take(usize::from(len))?;
+        // A client's eight octets, alone or with a server's eight to 32 (RFC 7873 §5.2.2).
+        if code == option::COOKIE && !matches!(len, 8 | 16..=40) {
+            return Err(Short);
+        }
     }
     Ok(())
 }
@@ -282,14 +311,15 @@ mod tests {
 
     #[test]
     fn an_ordinary_query_is_read() {
-        let message = query(0x0130, [1, 0, 0, 1], rtype::HTTPS, class::IN, b"\0\0\x29\x10\0\0\0\x80\0\0\x04\0\x0a\0\0");
+        let message = query(0x0130, [1, 0, 0, 1], rtype::HTTPS, class::IN, b"\0\0\x29\x10\0\0\0\x80\0\0\x04\0\x0b\0\0");
         let view = QueryView::parse(&message).unwrap();
         assert_eq!(view.name().to_string(), "ab.example");
         assert_eq!(view.question(), b"\x02Ab\x07example\0\0\x41\0\x01");
         assert_eq!((view.qtype(), view.qclass(), view.header().id), (rtype::HTTPS, class::IN, 0x1234));
         assert!(view.recursion_desired() && view.checking_disabled() && view.wants_authentic() && view.dnssec_ok());
         assert_eq!(view.udp_octets(), 4096);
-        assert_eq!(view.edns().unwrap().options, b"\0\x0a\0\0");
+        assert_eq!(view.edns().unwrap().options, b"\0\x0b\0\0");
+        assert_eq!((view.option(option::KEEPALIVE), view.option(option::COOKIE)), (Some(&[][..]), None));
         let plain = query(0, [1, 0, 0, 0], rtype::A, class::ANY, b"");
         let view = QueryView::parse(&plain).unwrap();
         assert_eq!((view.udp_octets(), view.wants_authentic(), view.edns()), (512, false, None));
@@ -328,7 +358,16 @@ mod tests {
             (0, [1, 0, 0, 1], rtype::A, class::IN, bad_option, Rcode::FORMERR, true, true),
             (0, [1, 0, 0, 1], rtype::A, class::IN, named_opt, Rcode::FORMERR, true, false),
             (0, [1, 0, 0, 1], rtype::A, class::IN, version_9, Rcode::BADVERS, true, true),
-            (0x0200, [1, 0, 0, 0], rtype::A, class::IN, b"", Rcode::FORMERR, true, false),
+            (
+                0,
+                [1, 0, 0, 1],
+                rtype::A,
+                class::IN,
+                b"\0\0\x29\x04\xd0\0\0\0\0\0\x05\0\x0a\0\x01x",
+                Rcode::FORMERR,
+                true,
+                true,
+            ),
             (0, [1, 0, 0, 0], rtype::TXT, 3, b"", Rcode::REFUSED, true, false),
             (0, [1, 0, 0, 1], rtype::AXFR, class::IN, OPT, Rcode::REFUSED, true, true),
             (0, [1, 0, 0, 0], rtype::IXFR, class::IN, b"", Rcode::REFUSED, true, false),
@@ -376,6 +415,9 @@ mod tests {
         let pointed = b"\xc0\x0c\0\x01\0\x01\0\0\0\0\0\x01x";
         let message = query(0x0140, [1, 0, 0, 3], rtype::A, class::IN, &[&unknown[..], tsig, pointed].concat());
         assert!(QueryView::parse(&message).is_ok());
+        // AA, TC, RA and Z are for replies, or for nobody.
+        let flagged = query(0x07c0, [1, 0, 0, 0], rtype::A, class::IN, b"");
+        assert!(QueryView::parse(&flagged).is_ok());
         let small = query(0x0100, [1, 0, 0, 1], rtype::A, class::IN, b"\0\0\x29\0\0\0\0\0\0\0\0");
         assert_eq!(QueryView::parse(&small).unwrap().udp_octets(), 512, "less than 512 means 512 (RFC 6891 §6.2.3)");
     }

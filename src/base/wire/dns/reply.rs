@@ -1,13 +1,29 @@
 //! Writes a reply into a given buffer: header, question as asked, records, OPT. No allocation; what does not fit is refused
 //! whole, so that a reply is either well-formed or cut to its question with TC set.
 
-use super::{Edns, Fault, Flags, HEADER_OCTETS, Header, QueryView, Rcode, rtype};
+use super::{Edns, Fault, Flags, HEADER_OCTETS, Header, QueryView, Rcode, option, rtype};
 use crate::base::model::limits::UDP_OCTETS_MAX;
 
 /// A pointer to the question's name, which always stands right after the header.
 const QUESTION_NAME: [u8; 2] = [0xc0, 0x0c];
 /// Octets of an OPT without options.
 const OPT_OCTETS: usize = 11;
+
+/// Options that every reply to a query carries, whatever else it says. They go into an OPT, so only where the client sent one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReplyOptions {
+    /// The client's cookie with ours after it (RFC 7873 §5.2).
+    pub cookie: Option<[u8; 24]>,
+    /// How long the stream may idle, in tenths of a second (RFC 7828).
+    pub keepalive: Option<u16>,
+}
+
+impl ReplyOptions {
+    /// Octets that they take.
+    const fn octets(&self) -> usize {
+        (if self.cookie.is_some() { 4 + 24 } else { 0 }) + (if self.keepalive.is_some() { 4 + 2 } else { 0 })
+    }
+}
 
 /// What a reply repeats of its query.
 #[derive(Clone, Copy, Debug)]
@@ -20,13 +36,15 @@ pub struct Head<'a> {
     pub question: &'a [u8],
     /// Whether the client sent an OPT, and wants DNSSEC records.
     pub edns: Option<bool>,
+    /// The options that it carries.
+    pub options: ReplyOptions,
 }
 
 impl<'a> From<&QueryView<'a>> for Head<'a> {
     fn from(query: &QueryView<'a>) -> Self {
         let header = query.header();
         let edns = query.edns().map(|edns| edns.dnssec_ok);
-        Self { id: header.id, flags: header.flags, question: query.question(), edns }
+        Self { id: header.id, flags: header.flags, question: query.question(), edns, options: *query.reply_options() }
     }
 }
 
@@ -34,11 +52,11 @@ impl<'a> From<&Fault<'a>> for Head<'a> {
     fn from(fault: &Fault<'a>) -> Self {
         let edns = fault.edns.map(|Edns { dnssec_ok, .. }| dnssec_ok);
         let question = fault.question.unwrap_or_default();
-        Self { id: fault.header.id, flags: fault.header.flags, question, edns }
+        Self { id: fault.header.id, flags: fault.header.flags, question, edns, options: ReplyOptions::default() }
     }
 }
 
-/// A reply in the making. Room for a bare OPT is kept from the start where the client sent one.
+/// A reply in the making. Room for an OPT with the options of its head is kept from the start where the client sent one.
 #[derive(Debug)]
 pub struct Reply<'o> {
     out: &'o mut [u8],
@@ -46,21 +64,29 @@ pub struct Reply<'o> {
     limit: usize,
     header: Header,
     edns: Option<bool>,
+    options: ReplyOptions,
     question_end: usize,
 }
 
 impl<'o> Reply<'o> {
-    /// Starts a reply of at most `limit` octets. RA is set; RD, CD and the opcode are repeated; AA, AD and TC are clear.
+    /// Starts a reply of at most `limit` octets. RA is set; RD, CD and the opcode are repeated; AA, AD and TC are clear. With
+    /// another opcode than QUERY the flags mean something else, or nothing: then none is set (RFC 8906 §3.1.4).
     /// `None` where not even the question and OPT fit.
     #[must_use]
     pub fn new(out: &'o mut [u8], limit: usize, head: &Head<'_>) -> Option<Self> {
-        let repeated = head.flags.keep(Flags::OPCODE | Flags::RECURSION_DESIRED | Flags::CHECKING_DISABLED);
-        let flags = Flags(Flags::RESPONSE | Flags::RECURSION_AVAILABLE | repeated);
+        let flags = Flags(match head.flags.keep(Flags::OPCODE) {
+            0 => {
+                let repeated = head.flags.keep(Flags::RECURSION_DESIRED | Flags::CHECKING_DISABLED);
+                Flags::RESPONSE | Flags::RECURSION_AVAILABLE | repeated
+            }
+            opcode => Flags::RESPONSE | opcode,
+        });
         let questions = u16::from(!head.question.is_empty());
         let header = Header { id: head.id, flags, questions, answers: 0, authorities: 0, additionals: 0 };
-        let kept = if head.edns.is_some() { OPT_OCTETS } else { 0 };
+        let kept = if head.edns.is_some() { OPT_OCTETS + head.options.octets() } else { 0 };
         let limit = limit.min(out.len()).checked_sub(kept)?;
-        let mut reply = Self { out, at: HEADER_OCTETS, limit, header, edns: head.edns, question_end: 0 };
+        let (edns, options) = (head.edns, head.options);
+        let mut reply = Self { out, at: HEADER_OCTETS, limit, header, edns, options, question_end: 0 };
         reply.put(&[head.question])?;
         reply.question_end = reply.at;
         Some(reply)
@@ -113,21 +139,35 @@ impl<'o> Reply<'o> {
     #[must_use]
     pub fn finish(mut self, rcode: Rcode, options: &[u8]) -> usize {
         if let Some(dnssec_ok) = self.edns {
-            self.limit += OPT_OCTETS;
-            let options = if self.limit - self.at >= OPT_OCTETS + options.len() { options } else { &[] };
-            let [high, low] = u16::try_from(UDP_OCTETS_MAX).unwrap_or(512).to_be_bytes();
-            let len = u16::try_from(options.len()).unwrap_or_default().to_be_bytes();
-            let dnssec_ok = if dnssec_ok { 0x80 } else { 0 };
-            let opt = [0, 0, 41, high, low, rcode.high(), 0, dnssec_ok, 0];
-            if self.put(&[&opt, &len, options]).is_some() {
-                self.header.additionals += 1;
-            }
+            self.limit += OPT_OCTETS + self.options.octets();
+            let left = self.limit - self.at;
+            let fits = left >= OPT_OCTETS + options.len() + self.options.octets();
+            self.opt(rcode, dnssec_ok, if fits { options } else { &[] });
         }
         self.header.flags.0 |= rcode.low();
         if let Some(head) = self.out.first_chunk_mut() {
             *head = self.header.to_octets();
         }
         self.at
+    }
+
+    fn opt(&mut self, rcode: Rcode, dnssec_ok: bool, options: &[u8]) {
+        let [high, low] = u16::try_from(UDP_OCTETS_MAX).unwrap_or(512).to_be_bytes();
+        let len = u16::try_from(options.len() + self.options.octets()).unwrap_or_default().to_be_bytes();
+        let dnssec_ok = if dnssec_ok { 0x80 } else { 0 };
+        let opt = [0, 0, 41, high, low, rcode.high(), 0, dnssec_ok, 0];
+        let mut written = self.put(&[&opt, &len, options]);
+        let ReplyOptions { cookie, keepalive } = self.options;
+        if let Some(cookie) = cookie {
+            written = written.and_then(|()| self.put(&[&option::COOKIE.to_be_bytes(), &[0, 24], &cookie]));
+        }
+        if let Some(tenths) = keepalive {
+            let option = [option::KEEPALIVE.to_be_bytes(), [0, 2], tenths.to_be_bytes()];
+            written = written.and_then(|()| self.put(&[option.as_flattened()]));
+        }
+        if written.is_some() {
+            self.header.additionals += 1;
+        }
     }
 
     fn record(&mut self, rtype: u16, ttl: u32, data: &[&[u8]]) -> Option<()> {
@@ -189,6 +229,33 @@ mod tests {
         let edns = message.edns.unwrap();
         assert_eq!((edns.max_payload(), edns.flags().dnssec_ok, edns.version()), (1232, true, 0));
         assert!(out[..len].ends_with(b"\0\x0f\0\x04\0\x10hi"));
+    }
+
+    #[test]
+    fn options_of_the_head_are_kept_when_everything_else_has_to_go() {
+        let options = ReplyOptions { cookie: Some([7; 24]), keepalive: Some(100) };
+        let head = Head { options, ..head() };
+        let mut out = [0; 512];
+        let least = 12 + 16 + 11 + 28 + 6;
+        assert!(Reply::new(&mut out, least - 1, &head).is_none());
+        let reply = Reply::new(&mut out, least, &head).unwrap();
+        let len = reply.finish(Rcode::NOERROR, &[0; 6]);
+        assert_eq!(len, least, "other options do not fit");
+        let (cookie, keepalive) = ([&[0, 10, 0, 24][..], &[7; 24]].concat(), [0, 11, 0, 2, 0, 100]);
+        assert!(out[..len].ends_with(&[&cookie[..], &keepalive].concat()));
+        let message = Message::from_vec(&out[..len]).unwrap();
+        assert_eq!(message.edns.unwrap().options().as_ref().len(), 2);
+        let mut plain = [0; 512];
+        let reply = Reply::new(&mut plain, 512, &Head { edns: None, ..head }).unwrap();
+        assert_eq!(reply.finish(Rcode::NOERROR, &[]), 12 + 16, "without an OPT there are none");
+    }
+
+    #[test]
+    fn with_another_opcode_no_flag_is_set() {
+        let mut out = [0; 512];
+        let head = Head { flags: Flags(0x7bf0), question: &[], ..head() };
+        let len = Reply::new(&mut out, 512, &head).unwrap().finish(Rcode::NOTIMP, &[]);
+        assert_eq!((&out[2..4], len), (&[0xf8, 4][..], 12 + 11));
     }
 
     #[test]

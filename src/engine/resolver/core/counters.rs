@@ -55,6 +55,12 @@ counters! {
     joined,
     /// Dropped: the client is not in the allowed prefixes.
     dropped_acl,
+    /// Dropped or held up: the client, or its network, asked more than it may.
+    limited_queries,
+    /// Dropped: as much as may be had was sent to a network whose client has not proven its address.
+    limited_answers,
+    /// The same, but told to ask again over TCP.
+    limited_truncated,
     /// Dropped: no DNS query, or one that deserves silence.
     dropped_malformed,
     /// Dropped: the queue towards the upstream driver was full.
@@ -65,10 +71,12 @@ counters! {
     dropped_hits,
     /// Questions refused because a bound of the core was reached.
     overloaded,
-    /// Connections refused because a bound was reached.
+    /// Connections refused, or closed to make room, because a bound was reached.
     dropped_connections,
     /// Queries sent upstream, each transmit counted.
     upstream_sent,
+    /// Connections made to upstream servers; many queries go over each.
+    upstream_connections,
     /// Tries that got no response in time.
     upstream_timeouts,
     /// Tries that broke down: connection refused, unreachable, closed.
@@ -81,8 +89,20 @@ counters! {
     upstream_truncated,
     /// Messages on an exchange that were not the response to its query.
     spoof_ignored,
-    /// Of these, the ones that differed in the id only; the exchange went on over TCP.
+    /// Of these, the ones that could be read as a response to another query; the question went on over TCP.
     spoof_near_misses,
+    /// Of these, the ones in which only the case of the name was another.
+    spoof_other_case,
+    /// Of these, the ones without the cookie that they had to repeat.
+    spoof_cookies,
+    /// Servers that were found not to keep the case of names, and are asked over TCP instead.
+    upstream_case_broken,
+    /// Questions that ran into the bound of queries for one question.
+    upstream_query_limit,
+    /// Clients that got an answer that had expired, since upstream had none in time.
+    answered_stale,
+    /// Answers in use that were asked for again before they expired.
+    prefetched,
     /// Questions that ended without an answer.
     failures,
     /// Workers and tasks restarted after a panic.

@@ -1,10 +1,10 @@
 //! One question in flight: who waits for it, what has been tried, and the exchanges that may still bring its answer.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::Failure;
-use super::server::{ServerIndex, Tries};
+use super::server::Tries;
 use crate::base::model::Mono;
 use crate::engine::resolver::{CacheKey, StoredAnswer, Transport};
 
@@ -36,14 +36,14 @@ pub struct Transmit {
     /// What its response is to be reported under.
     pub exchange: ExchangeId,
     /// To whom.
-    pub server: std::net::SocketAddr,
+    pub server: SocketAddr,
     /// How; over TCP the driver adds the length prefix.
     pub transport: Transport,
     /// The query.
     pub message: Box<[u8]>,
 }
 
-/// One query sent to one server: over UDP a socket of its own, over TCP a connection. Never used twice.
+/// One query sent to one server: over UDP from a socket of its own. Never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ExchangeId(pub(super) u64);
 
@@ -52,15 +52,21 @@ pub struct ExchangeId(pub(super) u64);
 pub(super) struct QuestionId(pub(super) u64);
 
 /// What is known about an exchange.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Exchange {
     pub(super) question: QuestionId,
-    pub(super) server: ServerIndex,
+    pub(super) server: SocketAddr,
     pub(super) transport: Transport,
     /// The message id of the query.
     pub(super) id: u16,
+    /// The question section of the query.
+    pub(super) asked: Box<[u8]>,
+    /// Whether the response has to repeat the case of the name.
+    pub(super) exact: bool,
     /// Whether the query had an OPT.
     pub(super) edns: bool,
+    /// Whether the query had a cookie.
+    pub(super) cookie: bool,
     pub(super) sent: Mono,
 }
 
@@ -68,16 +74,23 @@ pub(super) struct Exchange {
 #[derive(Debug)]
 pub(super) struct Question<T> {
     pub(super) key: CacheKey,
+    /// Who waits; nobody where an answer is renewed before it expires.
     pub(super) waiters: Vec<Waiter<T>>,
     pub(super) deadline: Mono,
-    /// When it wants to be woken: the end of the current try or the deadline.
+    /// When the current tries end.
+    pub(super) try_end: Mono,
+    /// When those who wait get an expired answer, if there is one; `None` once they had their chance.
+    pub(super) stale_at: Option<Mono>,
+    /// When it wants to be woken: the earliest of these.
     pub(super) wake: Mono,
+    /// Whether its servers are a zone's.
+    pub(super) of_zone: bool,
     pub(super) tries: Tries,
-    /// Tries begun so far; later ones get more time.
+    /// Queries sent so far; later ones get more time.
     pub(super) attempts: u32,
-    /// The exchange of the current try.
-    pub(super) active: Option<ExchangeId>,
-    /// Every exchange that is still listened to, the active one included: a response after its try is late, but an answer.
+    /// The exchanges of the current tries: one, or those that race.
+    pub(super) active: Vec<ExchangeId>,
+    /// Every exchange that is still listened to, active ones included: a response after its try is late, but an answer.
     pub(super) open: Vec<ExchangeId>,
     /// The last SERVFAIL, REFUSED or the like; delivered if no server has anything better.
     pub(super) kept: Option<Arc<StoredAnswer>>,
@@ -86,28 +99,40 @@ pub(super) struct Question<T> {
 }
 
 impl<T> Question<T> {
-    pub(super) const fn new(key: CacheKey, deadline: Mono, tries: Tries) -> Self {
+    pub(super) const fn new(key: CacheKey, deadline: Mono, tries: Tries, of_zone: bool) -> Self {
         Self {
             key,
             waiters: Vec::new(),
             deadline,
+            try_end: deadline,
+            stale_at: None,
             wake: deadline,
+            of_zone,
             tries,
             attempts: 0,
-            active: None,
+            active: Vec::new(),
             open: Vec::new(),
             kept: None,
             failure: Failure::Timeout,
         }
     }
 
-    /// Stops listening to an exchange; says whether it was the current try.
+    /// When it wants to be woken next.
+    pub(super) fn next_wake(&self) -> Mono {
+        let wake = self.deadline.min(self.try_end);
+        self.stale_at.map_or(wake, |stale| stale.min(wake))
+    }
+
+    /// Stops listening to an exchange; says whether that was the last of the current tries.
     pub(super) fn close(&mut self, exchange: ExchangeId) -> bool {
         self.open.retain(|&open| open != exchange);
-        let active = self.active == Some(exchange);
-        if active {
-            self.active = None;
-        }
-        active
+        self.retire(exchange)
+    }
+
+    /// An exchange is no current try any more; says whether it was the last.
+    pub(super) fn retire(&mut self, exchange: ExchangeId) -> bool {
+        let was = self.active.contains(&exchange);
+        self.active.retain(|&active| active != exchange);
+        was && self.active.is_empty()
     }
 }

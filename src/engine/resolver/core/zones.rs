@@ -59,12 +59,17 @@ impl Zone {
 }
 
 impl Zones {
-    /// A client waits for a question about this name.
-    pub(super) fn join(&mut self, name: NameRef<'_>, question: QuestionId) {
+    /// So many clients more wait for a question about this name.
+    pub(super) fn join(&mut self, name: NameRef<'_>, question: QuestionId, waiters: usize) {
         self.change(name, |zone| {
-            zone.waiters += 1;
+            zone.waiters += waiters;
             zone.questions.insert(question);
         });
+    }
+
+    /// So many clients wait no more, though the question goes on.
+    pub(super) fn release(&mut self, name: NameRef<'_>, waiters: usize) {
+        self.change(name, |zone| zone.waiters = zone.waiters.saturating_sub(waiters));
     }
 
     /// A question about this name has ended, for so many clients.
@@ -120,7 +125,7 @@ mod tests {
     fn zones(waiting: &[(&str, u64)]) -> Zones {
         let mut zones = Zones::default();
         for (text, question) in waiting {
-            zones.join(name(text).as_ref(), QuestionId(*question));
+            zones.join(name(text).as_ref(), QuestionId(*question), 1);
         }
         zones
     }
@@ -166,7 +171,8 @@ mod tests {
     #[test]
     fn nothing_is_left_of_questions_that_ended() {
         let mut zones = zones(&[("a.one.com", 1), ("a.one.com", 1), ("b.one.com", 2)]);
-        zones.leave(name("a.one.com").as_ref(), QuestionId(1), 2);
+        zones.release(name("a.one.com").as_ref(), 1);
+        zones.leave(name("a.one.com").as_ref(), QuestionId(1), 1);
         assert_eq!(zones.zones.len(), 1);
         zones.leave(name("b.one.com").as_ref(), QuestionId(2), 1);
         assert!(zones.zones.is_empty() && zones.by_questions.is_empty() && zones.by_waiters.is_empty());
