@@ -45,11 +45,12 @@ fn recorded(stream: &[u8], sizes: &[usize]) -> Vec<u8> {
 
 fn streams() -> Vec<(u16, Vec<u8>)> {
     let tls = hello("a.example", 1800, 16_000);
+    let post = b"POST /x HTTP/1.1\r\nHost: h.example\r\nContent-Length: 9\r\n\r\n123456789";
     let mut all = vec![
         (443, tls.clone()),
         (25, [&b"EHLO me\r\nSTARTTLS\r\n"[..], &tls].concat()),
         (3128, [&b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n"[..], &tls].concat()),
-        (80, [&b"POST /x HTTP/1.1\r\nHost: h.example\r\nContent-Length: 9\r\n\r\n123456789"[..], b"GET / HTTP/1.1\r\nhost: i.example\r\n\r\n"].concat()),
+        (80, [&post[..], b"GET / HTTP/1.1\r\nhost: i.example\r\n\r\n"].concat()),
         (53, b"\0\x13\0\x01\x01\0\0\x01\0\0\0\0\0\0\x01d\0\0\x01\0\x01\0\x13\0\x02\x01\0\0\x01\0\0\0\0\0\0\x01e\0\0\x01\0\x01".to_vec()),
     ];
     if let Some(folder) = tier::shared("captures") {
@@ -200,6 +201,19 @@ fn decoys_do_not_hide_what_the_server_takes() {
     };
     let after = [start, Sent::client(1, &real), answer, decoy(1, &fake)];
     assert_eq!(texts(&after), ["real.example"]);
+}
+
+#[test]
+fn a_start_that_comes_late_or_twice_or_from_nobody() {
+    let stream = hello("real.example", 400, 9000);
+    let (a, b) = stream.split_at(200);
+    let (first, second) = (Sent::client(1, a), Sent::client(201, b));
+    let start = Sent::start(0);
+    assert_eq!(texts(&[first.clone(), start.clone(), second.clone()]), ["real.example"], "data before the start");
+    assert_eq!(texts(&[second.clone(), start.clone(), first.clone()]), ["real.example"]);
+    assert_eq!(texts(&[start.clone(), first.clone(), start.clone(), second.clone()]), ["real.example"], "twice");
+    let decoy = Sent { ttl: 3, ..Sent::start(77_777) };
+    assert_eq!(texts(&[start, first, decoy, second]), ["real.example"]);
 }
 
 #[test]

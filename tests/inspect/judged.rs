@@ -133,6 +133,7 @@ fn a_name_is_judged_and_what_an_endpoint_resolved_stands_for_a_hello_without_one
     let rows = kind(&found, "row");
     assert_eq!(rows[0]["channel"], serde_json::json!(["tls-sni"]), "{found:?}");
     assert!(rows[0]["rule"].as_str().unwrap().contains("acme.toml:"));
+    assert!(rows[0]["evidence"][1]["what"].as_str().unwrap().starts_with("JA4 t12d0102"), "{found:?}");
     assert!(kind(&lab.inspect(&named, &["--vendor", "acme"]), "row").len() == 1);
     // The answer to a query, then a flow that says nothing.
     let mut answer =

@@ -175,6 +175,13 @@ impl Findings {
         row.rule = row.rule.take().or(hit.rule);
     }
 
+    /// A further sign of what a row has already.
+    pub(super) fn note(&mut self, key: &RowKey, at: At, what: impl FnOnce() -> String) {
+        if let Some(row) = self.rows.get_mut(key).filter(|row| row.evidence.len() < EVIDENCE_MAX) {
+            row.evidence.push((at.frame, what()));
+        }
+    }
+
     pub(super) fn add_octets(&mut self, key: &RowKey, at: At, octets: [u64; 2]) {
         if let Some(row) = self.rows.get_mut(key) {
             let ([sent, received], [more_sent, more_received]) = (&mut row.octets, octets);

@@ -86,6 +86,8 @@ pub(super) enum State {
 #[derive(Debug, Default)]
 pub(super) struct Direction {
     pub(super) stream: Stream,
+    /// The sequence number of the last start.
+    pub(super) start: Option<u32>,
     /// The time to live of the first packet.
     pub(super) ttl: Option<u8>,
     /// A right checksum was seen, so that a wrong one means something.
@@ -268,7 +270,7 @@ impl State {
 
 impl Direction {
     const fn done() -> Self {
-        Self { stream: Stream::Done, ttl: None, is_summed: false }
+        Self { stream: Stream::Done, start: None, ttl: None, is_summed: false }
     }
 }
 

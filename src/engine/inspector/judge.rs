@@ -9,7 +9,7 @@ use super::signature::{SignatureHit, Signatures};
 use crate::base::model::{Channel, Decision, Family, Purpose, Stage};
 use crate::base::name::NameRef;
 use crate::base::wire::host::escaped;
-use crate::base::wire::tls::Hidden;
+use crate::base::wire::tls::{Hidden, Transport, ja4};
 use crate::policy::{Policy, RuleId, Subject, Verdict};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -82,9 +82,17 @@ impl Judge {
                 self.memory.answer(*at, ends.dst, message);
                 self.bypasses.answer(ends.dst, message);
             }
-            Observation::Hello(_, _, hello) => {
+            Observation::Hello(at, ends, kind, hello) => {
                 self.findings.blind.encrypted_hellos += u64::from(hello.hidden() != Hidden::No);
                 self.findings.blind.nameless_hellos += u64::from(hello.server_name().is_none());
+                if let Some(Open::Known(key, _)) = self.open.get(ends) {
+                    let transport = match kind {
+                        NameKind::QuicSni => Transport::Quic,
+                        NameKind::DtlsSni => Transport::Dtls,
+                        _ => Transport::Tcp,
+                    };
+                    self.findings.note(key, *at, || format!("JA4 {}", ja4(hello, transport)));
+                }
             }
             Observation::Request(at, ends, request) => {
                 let mut hits = Vec::new();

@@ -5,7 +5,7 @@ use super::dialogue::{Hint, Said};
 use super::flow::{Direction, Flow, FlowLosses, Flows, Key, State, TCP, UDP};
 use super::fragments::{self, Fragments};
 use super::names::{Ends, NameKind, Seen};
-use super::stream::{Readings, Segment, StreamLosses, TOLD_MAX};
+use super::stream::{Readings, Segment, Stream, StreamLosses, TOLD_MAX};
 use crate::base::model::Mono;
 use crate::base::wire::host::Host;
 use crate::base::wire::http::{Request, Response};
@@ -30,8 +30,8 @@ pub enum Observation<'a> {
     End(At, Ends, [u64; 2]),
     /// A name.
     Name(Seen<'a>),
-    /// A client's hello, of TLS, DTLS or QUIC.
-    Hello(At, Ends, ClientHello<'a>),
+    /// A client's hello, and the kind that its name is or would be.
+    Hello(At, Ends, NameKind, ClientHello<'a>),
     /// The head of an HTTP request.
     Request(At, Ends, Request<'a>),
     /// The head of an HTTP reply.
@@ -166,10 +166,7 @@ impl Reader {
         ours.ttl.get_or_insert(ip.ttl);
         let mut seq = tcp.seq;
         if tcp.flags.syn() {
-            let is_new = ours.stream.open(tcp.seq);
-            ours.ttl = Some(ip.ttl);
-            ours.is_summed |= !is_offloaded && ip.checksum() == Checksum::Good;
-            if is_new && !tcp.flags.ack() {
+            if ours.starts(ip, tcp, is_offloaded) && ours.stream.open(tcp.seq) && !tcp.flags.ack() {
                 *theirs = Direction::default();
             }
             seq = seq.wrapping_add(1);
@@ -315,6 +312,19 @@ fn count(octets: &mut [u64; 2], is_turned: bool, ip: &Ip<'_>) {
     *sent += ip.payload.len() as u64 + u64::from(ip.missing);
 }
 
+impl Direction {
+    /// Whether a SYN starts this direction anew: the same one again does not, nor one amid others that has the mark of a decoy.
+    fn starts(&mut self, ip: &Ip<'_>, tcp: &Tcp<'_>, is_offloaded: bool) -> bool {
+        let is_sure = is_sure(self, ip, tcp, is_offloaded);
+        if self.start == Some(tcp.seq) || (!is_sure && matches!(self.stream, Stream::Reading(_))) {
+            return false;
+        }
+        self.start = Some(tcp.seq);
+        self.ttl = Some(ip.ttl);
+        true
+    }
+}
+
 /// Whether nothing marks a segment as one that its receiver does not take.
 fn is_sure(direction: &mut Direction, ip: &Ip<'_>, tcp: &Tcp<'_>, is_offloaded: bool) -> bool {
     let checksum = if is_offloaded { Checksum::Partial } else { ip.checksum() };
@@ -361,7 +371,7 @@ fn said_hello(at: At, ends: Ends, kind: NameKind, view: ClientHello<'_>, tell: T
     if let Some(name) = view.server_name() {
         host(at, ends, kind, name, tell);
     }
-    tell(Observation::Hello(at, ends, view));
+    tell(Observation::Hello(at, ends, kind, view));
 }
 
 /// Tells a host by name.

@@ -103,10 +103,10 @@ impl Stream {
     /// The start of the direction: the octet after `seq` is its first. Whether that is new.
     pub(super) fn open(&mut self, seq: u32) -> bool {
         let first = seq.wrapping_add(1);
-        // The same start again changes nothing.
+        // Its data may have come before the start itself.
         let is_same = match self {
             Self::Opened(held) => *held == first,
-            Self::Reading(readings) => readings.is_anchored && readings.base == first,
+            Self::Reading(readings) => readings.anchor(first),
             Self::Idle | Self::Lost | Self::Done => false,
         };
         if !is_same {
@@ -229,6 +229,31 @@ impl Readings {
         self.first.pieces.span() + others.into_iter().flatten().map(|reading| reading.pieces.span()).sum::<usize>()
     }
 
+    /// Takes `first` for the first octet of the direction; `false` where what is held cannot belong to that.
+    fn anchor(&mut self, first: u32) -> bool {
+        let before = self.base.wrapping_sub(first) as usize;
+        if self.is_anchored {
+            return before == 0;
+        }
+        if before > EARLIER_OCTETS || before + self.first.pieces.span() > WINDOW_OCTETS {
+            return false;
+        }
+        if before > 0 {
+            self.extend_front(first, before);
+        }
+        self.is_anchored = true;
+        true
+    }
+
+    /// Makes room for octets before those that are held; everything is read again from there.
+    fn extend_front(&mut self, base: u32, before: usize) {
+        self.base = base;
+        for reading in [Some(&mut self.first), self.last.as_mut(), self.sure.as_mut()].into_iter().flatten() {
+            reading.pieces.make_room_in_front(before);
+            (reading.fed, reading.dialogue) = (0, Dialogue::new(self.hint));
+        }
+    }
+
     /// Takes a segment; what becomes of the direction where its reading ends.
     fn segment(
         &mut self,
@@ -283,11 +308,7 @@ impl Readings {
         let before = usize::try_from(ahead.unsigned_abs()).ok()?;
         // The first that was seen need not have been the first that was sent.
         if !self.is_anchored && before <= EARLIER_OCTETS && before + self.first.pieces.span() <= WINDOW_OCTETS {
-            self.base = segment.seq;
-            for reading in [Some(&mut self.first), self.last.as_mut(), self.sure.as_mut()].into_iter().flatten() {
-                reading.pieces.make_room_in_front(before);
-                (reading.fed, reading.dialogue) = (0, Dialogue::new(self.hint));
-            }
+            self.extend_front(segment.seq, before);
             return Some((0, segment.octets));
         }
         segment.octets.get(before..).filter(|rest| !rest.is_empty()).map(|rest| (0, rest))
