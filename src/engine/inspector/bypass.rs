@@ -4,14 +4,14 @@ use super::finding::{Findings, Incident};
 use super::reader::At;
 use crate::base::name::{Name, NameRef};
 use crate::base::wire::dns::{AnswerView, Section};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// How long after a blocked name something counts as an answer to the block, in nanoseconds.
 const WINDOW_NS: u64 = 120_000_000_000;
-/// Blocked names that are remembered, one an endpoint and vendor.
-const BLOCKED_MAX: usize = 16_384;
+/// Endpoints of which blocked names are remembered, one a vendor.
+const ENDPOINTS_MAX: usize = 16_384;
 /// Incidents that are kept.
 const INCIDENTS_MAX: usize = 10_000;
 /// Steps of one incident that are kept.
@@ -20,7 +20,7 @@ const STEPS_MAX: usize = 16;
 /// The blocked names of late.
 #[derive(Debug, Default)]
 pub(super) struct Bypasses {
-    blocked: HashMap<(IpAddr, Arc<str>), Blocked>,
+    endpoints: HashMap<IpAddr, BTreeMap<Arc<str>, Blocked>>,
 }
 
 #[derive(Debug)]
@@ -35,7 +35,7 @@ struct Blocked {
 }
 
 impl Bypasses {
-    /// An endpoint asked a resolver for a name that is blocked.
+    /// An endpoint asked a resolver for a name that is blocked. `false` where there is no room for that.
     pub(super) fn blocked(
         &mut self,
         at: At,
@@ -44,28 +44,27 @@ impl Bypasses {
         vendor: &Arc<str>,
         name: NameRef<'_>,
     ) -> bool {
-        let key = (endpoint, Arc::clone(vendor));
-        if self.blocked.len() >= BLOCKED_MAX && !self.blocked.contains_key(&key) {
-            self.blocked.retain(|_, held| at.time_ns.saturating_sub(held.at.time_ns) <= WINDOW_NS);
-            if self.blocked.len() >= BLOCKED_MAX {
+        if self.endpoints.len() >= ENDPOINTS_MAX && !self.endpoints.contains_key(&endpoint) {
+            self.endpoints.retain(|_, vendors| vendors.values().any(|held| held.is_late(at)));
+            if self.endpoints.len() >= ENDPOINTS_MAX {
                 return false;
             }
         }
-        let held = self.blocked.get(&key).filter(|held| at.time_ns.saturating_sub(held.at.time_ns) <= WINDOW_NS);
+        let vendors = self.endpoints.entry(endpoint).or_default();
+        let held = vendors.get(vendor).filter(|held| held.is_late(at));
         // Asking the same again, or somebody else, goes on with what was begun.
         if held.is_none_or(|held| held.incident.is_none() && held.resolver == resolver) {
-            self.blocked.insert(key, Blocked { name: name.to_name(), at, resolver, answer: None, incident: None });
+            let blocked = Blocked { name: name.to_name(), at, resolver, answer: None, incident: None };
+            vendors.insert(Arc::clone(vendor), blocked);
         }
         true
     }
 
     /// An endpoint got an answer.
     pub(super) fn answer(&mut self, endpoint: IpAddr, message: &[u8]) {
-        if self.blocked.is_empty() {
-            return;
-        }
+        let Some(vendors) = self.endpoints.get_mut(&endpoint) else { return };
         let Ok(view) = AnswerView::parse(message) else { return };
-        for ((_, _), blocked) in self.blocked.iter_mut().filter(|((whose, _), _)| *whose == endpoint) {
+        for blocked in vendors.values_mut() {
             if blocked.answer.is_none() && blocked.name.as_ref() == view.name() {
                 blocked.answer = Some(kind(&view));
             }
@@ -74,26 +73,19 @@ impl Bypasses {
 
     /// Whom an endpoint asked for the blocked name of a vendor, if that was of late.
     pub(super) fn resolver(&self, at: At, endpoint: IpAddr, vendor: &Arc<str>) -> Option<IpAddr> {
-        let held = self.blocked.get(&(endpoint, Arc::clone(vendor)))?;
-        (at.time_ns.saturating_sub(held.at.time_ns) <= WINDOW_NS).then_some(held.resolver)
+        self.endpoints.get(&endpoint)?.get(vendor).filter(|held| held.is_late(at)).map(|held| held.resolver)
     }
 
     /// The vendors of which an endpoint was refused a name of late.
     pub(super) fn vendors(&self, at: At, endpoint: IpAddr) -> Vec<Arc<str>> {
-        let is_late = |held: &Blocked| at.time_ns.saturating_sub(held.at.time_ns) <= WINDOW_NS;
-        let mut vendors: Vec<_> = self
-            .blocked
-            .iter()
-            .filter(|((whose, _), held)| *whose == endpoint && is_late(held))
-            .map(|((_, vendor), _)| Arc::clone(vendor))
-            .collect();
-        vendors.sort();
-        vendors
+        let Some(vendors) = self.endpoints.get(&endpoint) else { return Vec::new() };
+        vendors.iter().filter(|(_, held)| held.is_late(at)).map(|(vendor, _)| Arc::clone(vendor)).collect()
     }
 
     /// An endpoint took a step around the block.
     pub(super) fn step(&mut self, at: At, endpoint: IpAddr, vendor: &Arc<str>, what: String, findings: &mut Findings) {
-        let Some(blocked) = self.blocked.get_mut(&(endpoint, Arc::clone(vendor))) else { return };
+        let vendors = self.endpoints.get_mut(&endpoint);
+        let Some(blocked) = vendors.and_then(|vendors| vendors.get_mut(vendor)) else { return };
         let index = match blocked.incident {
             Some(index) => index,
             None if findings.incidents.len() >= INCIDENTS_MAX => {
@@ -115,6 +107,12 @@ impl Bypasses {
         if let Some(incident) = findings.incidents.get_mut(index).filter(|incident| incident.chain.len() < STEPS_MAX) {
             incident.chain.push((at, what));
         }
+    }
+}
+
+impl Blocked {
+    fn is_late(&self, at: At) -> bool {
+        at.time_ns.saturating_sub(self.at.time_ns) <= WINDOW_NS
     }
 }
 

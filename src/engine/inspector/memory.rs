@@ -12,6 +12,8 @@ use std::time::Duration;
 const CLIENTS_MAX: usize = 16_384;
 /// Addresses that are remembered of one client.
 const ADDRESSES_MAX: usize = 512;
+/// How often a full table is searched for what is old, in nanoseconds.
+const SWEEP_NS: u64 = 10_000_000_000;
 /// How long an answer is believed at least: programs hold on to addresses beyond their time to live.
 const BELIEVED_MIN: Duration = Duration::from_secs(300);
 /// How long at most.
@@ -21,6 +23,8 @@ const BELIEVED_MAX: Duration = Duration::from_secs(86_400);
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     clients: HashMap<IpAddr, Client>,
+    /// When old clients were forgotten last.
+    swept_ns: u64,
     /// Answers that were forgotten for want of room.
     pub(super) dropped: u64,
 }
@@ -54,8 +58,11 @@ impl Memory {
     pub(super) fn answer(&mut self, at: At, client: IpAddr, message: &[u8]) {
         let Ok(view) = AnswerView::parse(message) else { return };
         if self.clients.len() >= CLIENTS_MAX && !self.clients.contains_key(&client) {
-            self.dropped += 1;
-            return;
+            self.forget_old(at);
+            if self.clients.len() >= CLIENTS_MAX {
+                self.dropped += 1;
+                return;
+            }
         }
         let held = self.clients.entry(client).or_default();
         for record in view.records().flatten().filter(|record| record.section == Section::Answer) {
@@ -75,6 +82,14 @@ impl Memory {
                 .get(&address)
                 .is_some_and(|told| told.until_ns > at.time_ns && (told.is_shared || told.name != name));
             held.addresses.insert(address, Told { name, at_ns: at.time_ns, until_ns, is_shared });
+        }
+    }
+
+    /// Forgets clients of which nothing is believed any more; now and then, since it looks at all of them.
+    fn forget_old(&mut self, at: At) {
+        if at.time_ns.saturating_sub(self.swept_ns) >= SWEEP_NS {
+            self.swept_ns = at.time_ns;
+            self.clients.retain(|_, client| client.addresses.values().any(|told| told.until_ns > at.time_ns));
         }
     }
 
