@@ -182,12 +182,11 @@ impl Findings {
         }
     }
 
-    pub(super) fn add_octets(&mut self, key: &RowKey, at: At, octets: [u64; 2]) {
+    pub(super) fn add_octets(&mut self, key: &RowKey, octets: [u64; 2]) {
         if let Some(row) = self.rows.get_mut(key) {
             let ([sent, received], [more_sent, more_received]) = (&mut row.octets, octets);
             *sent += more_sent;
             *received += more_received;
-            row.last_ns = row.last_ns.max(at.time_ns.min(row.last_ns));
         }
     }
 

@@ -76,7 +76,7 @@ impl Judge {
     pub fn observe(&mut self, observation: &Observation<'_>) {
         match observation {
             Observation::Begin(at, ends) => self.begin(*at, *ends),
-            Observation::End(at, ends, octets) => self.end(*at, *ends, *octets),
+            Observation::End(_, ends, octets) => self.end(*ends, *octets),
             Observation::Name(seen) => self.name(seen),
             Observation::Answer(at, ends, message) => {
                 self.memory.answer(*at, ends.dst, message);
@@ -185,14 +185,20 @@ impl Judge {
         }
     }
 
-    fn end(&mut self, at: At, ends: Ends, octets: [u64; 2]) {
+    fn end(&mut self, ends: Ends, octets: [u64; 2]) {
+        // Who began it was perhaps guessed wrong; what was said on it stands under who said it.
         self.signatures.end(ends);
+        self.signatures.end(ends.turned());
+        let [sent, received] = octets;
+        if let Some(Open::Known(key, _)) = self.open.remove(&ends.turned()) {
+            self.findings.add_octets(&key, [received, sent]);
+        }
         match self.open.remove(&ends) {
-            Some(Open::Known(key, _)) => self.findings.add_octets(&key, at, octets),
+            Some(Open::Known(key, _)) => self.findings.add_octets(&key, octets),
             Some(Open::Perhaps(begun, hit)) => {
                 let key = hit.key.clone();
                 self.findings.add(begun, hit);
-                self.findings.add_octets(&key, at, octets);
+                self.findings.add_octets(&key, octets);
             }
             Some(Open::Cleared) | None => {}
         }
