@@ -180,6 +180,8 @@ mod tests {
         assert_eq!((dhcp.address, dhcp.relay), ("10.0.0.7".parse().ok(), "10.9.0.1".parse().ok()));
         let full_name = message(1, [0; 4], [0; 4], [0; 4], &[&[81, 5, 0, 0, 0][..], b"pc"].concat());
         assert_eq!(Dhcp::v4(&full_name).unwrap().host_name, b"pc");
+        let both = message(1, [0; 4], [0; 4], [0; 4], b"\x0c\x02pc\x51\x07\0\0\0pc.x");
+        assert_eq!(Dhcp::v4(&both).unwrap().host_name, b"pc");
     }
 
     #[test]
@@ -201,7 +203,7 @@ mod tests {
     #[test]
     fn the_sixth_version_is_read_through_its_relays() {
         let address = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
-        let association = [&[0; 12][..], &option6(5, &[&address[..], &[0; 8]].concat())].concat();
+        let association = [&[0xff; 12][..], &option6(5, &[&address[..], &[0; 8]].concat())].concat();
         let class = [&[0, 0, 1, 55, 0, 4][..], b"MSFT"].concat();
         let name = [&[0, 3][..], b"pc1", &[7], b"example", &[0]].concat();
         let options = [option6(1, b"duid"), option6(3, &association), option6(16, &class), option6(39, &name)].concat();

@@ -6,6 +6,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`endpoint`] | who is behind an address: devices and dated facts |
 //! | [`fragments`] | datagrams put together from IP fragments |
 //! | [`Reader`] | from frames to what is said in them: names, requests, answers |
 //! | [`Observation`], [`Seen`], [`NameKind`], [`Ends`], [`At`] | that |
@@ -18,6 +19,7 @@
 mod bypass;
 mod datagram;
 mod dialogue;
+pub mod endpoint;
 mod finding;
 mod flow;
 pub mod fragments;

@@ -114,11 +114,14 @@ impl FileSource {
     }
 
     #[cold]
-    fn stopped(&self, stop: Stop) -> Result<Next<'_>, CaptureError> {
+    fn stopped(&mut self, stop: Stop) -> Result<Next<'_>, CaptureError> {
         let (name, offset) = (self.name.clone(), self.input.offset());
         match stop {
-            // A compressed file that is cut off.
-            Stop::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Next::End),
+            // A compressed file that is cut off: how many octets are missing cannot be told.
+            Stop::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.stats.torn = 1;
+                Ok(Next::End)
+            }
             Stop::Read(error) => Err(CaptureError::Read { name, offset, error }),
             Stop::Format(begins) => Err(CaptureError::Format { name, begins }),
             Stop::Damaged(what) => Err(CaptureError::Damaged { name, offset, what }),
@@ -163,7 +166,7 @@ impl Source for FileSource {
             Some(Format::PcapNg(format)) => format.dropped(),
             Some(Format::Pcap(_)) | None => 0,
         };
-        let torn = if self.follow { 0 } else { self.input.buffered() as u64 };
+        let torn = if self.follow { 0 } else { self.stats.torn.max(self.input.buffered() as u64) };
         Stats { octets: self.input.offset(), dropped, torn, ..self.stats }
     }
 }

@@ -49,13 +49,13 @@ pub enum Next<'a> {
 pub struct Stats {
     /// Frames that were handed over.
     pub frames: u64,
-    /// Octets taken from the file or the kernel, compressed ones before decompression not counted.
+    /// Octets taken from the file, decompressed, or from the kernel.
     pub octets: u64,
     /// Frames that the capturing side says it lost.
     pub dropped: u64,
     /// Frames that could not be handed over: of an interface that the file does not describe.
     pub skipped: u64,
-    /// Octets of a last record that is not whole.
+    /// Octets of a last record that is not whole; at least 1 where a compressed file is cut off.
     pub torn: u64,
 }
 

@@ -52,7 +52,7 @@ impl Pcap {
         if self.minor < 3 || self.minor == 3 && captured > original {
             (captured, original) = (original, captured);
         }
-        let direction = if self.modified { head.get(22).copied().and_then(packet_type) } else { None };
+        let direction = if self.modified { head.get(22).copied().and_then(Direction::of_packet_type) } else { None };
         let len = captured as usize;
         if len > FRAME_OCTETS_MAX {
             return Err(Stop::Damaged(format!("a record says that its frame has {captured} octets")));
@@ -71,14 +71,5 @@ impl Pcap {
             ..Frame::new(self.link, &[])
         };
         Ok(Found::Frame { frame, len, after: 0 })
-    }
-}
-
-/// Which way, by the kernel's packet types.
-const fn packet_type(kind: u8) -> Option<Direction> {
-    match kind {
-        0..=3 => Some(Direction::In),
-        4 => Some(Direction::Out),
-        _ => None,
     }
 }

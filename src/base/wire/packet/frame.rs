@@ -54,6 +54,18 @@ pub enum Direction {
     Out,
 }
 
+impl Direction {
+    /// By the kernel's packet types (`if_packet.h`), as cooked headers and some files have them.
+    #[must_use]
+    pub const fn of_packet_type(kind: u8) -> Option<Self> {
+        match kind {
+            0..=3 => Some(Self::In),
+            4 => Some(Self::Out),
+            _ => None,
+        }
+    }
+}
+
 /// A captured frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {

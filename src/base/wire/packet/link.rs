@@ -1,7 +1,7 @@
 //! Link layers: where a frame says who sent it on its segment, and what it carries.
 
 use super::shim::{self, Layer};
-use super::{Fault, LinkType, wifi};
+use super::{Direction, Fault, LinkType, wifi};
 use crate::base::model::Mac;
 
 /// VLAN tags that are kept of one frame; further ones are walked and forgotten.
@@ -18,6 +18,8 @@ pub struct Link {
     pub vlans: Vlans,
     /// The session of a PPPoE access concentrator.
     pub pppoe_session: Option<u16>,
+    /// Which way it went, where the source or the link's header says so.
+    pub direction: Option<Direction>,
 }
 
 /// VLAN identifiers, the outermost first.
@@ -77,8 +79,9 @@ pub(super) fn ethernet<'a>(bytes: &'a [u8], link: &mut Link) -> Result<(Layer, &
 
 /// <https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL.html>
 fn sll<'a>(bytes: &'a [u8], link: &mut Link) -> Result<(Layer, &'a [u8]), Fault> {
-    let (&[_, _, a0, a1, l0, l1, m0, m1, m2, m3, m4, m5, _, _, p0, p1], rest) =
+    let (&[_, kind, a0, a1, l0, l1, m0, m1, m2, m3, m4, m5, _, _, p0, p1], rest) =
         bytes.split_first_chunk::<16>().ok_or(Fault::Short)?;
+    link.direction = Direction::of_packet_type(kind);
     if u16::from_be_bytes([l0, l1]) == 6 {
         link.src_mac = Some(Mac([m0, m1, m2, m3, m4, m5]));
     }
@@ -87,8 +90,9 @@ fn sll<'a>(bytes: &'a [u8], link: &mut Link) -> Result<(Layer, &'a [u8]), Fault>
 
 /// <https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL2.html>
 fn sll2<'a>(bytes: &'a [u8], link: &mut Link) -> Result<(Layer, &'a [u8]), Fault> {
-    let (&[p0, p1, _, _, _, _, _, _, a0, a1, _, len, m0, m1, m2, m3, m4, m5, _, _], rest) =
+    let (&[p0, p1, _, _, _, _, _, _, a0, a1, kind, len, m0, m1, m2, m3, m4, m5, _, _], rest) =
         bytes.split_first_chunk::<20>().ok_or(Fault::Short)?;
+    link.direction = Direction::of_packet_type(kind);
     if len == 6 {
         link.src_mac = Some(Mac([m0, m1, m2, m3, m4, m5]));
     }

@@ -125,7 +125,8 @@ impl<'a> Frame<'a> {
     /// See [`Fault`]; what is unreadable within a tunnel is no fault, the tunnel's own packet is the result then.
     #[inline]
     pub fn decode(&self) -> Result<Packet<'a>, Fault> {
-        let mut walk = Walk { link: Link::default(), tunnels: Tunnels::default(), outer: None };
+        let link = Link { direction: self.direction, ..Link::default() };
+        let mut walk = Walk { link, tunnels: Tunnels::default(), outer: None };
         let (layer, bytes) = link::read(self.link, self.bytes, &mut walk.link)?;
         if let Some(tag) = self.vlan_tag {
             // It stood before those that are still to come.

@@ -114,6 +114,14 @@ fn link_types_are_stepped_over() {
         }
     }
     assert_eq!(Frame::new(LinkType(195), &four).decode(), Err(Fault::Link));
+    let outgoing = Frame { direction: Some(Direction::Out), ..Frame::new(LinkType::RAW, &four) };
+    assert_eq!(outgoing.decode().unwrap().link.direction, Some(Direction::Out));
+    for (kind, direction) in [(0, Some(Direction::In)), (4, Some(Direction::Out)), (7, None)] {
+        let (mut one, mut two) = (sll(0x0800, &four), sll2(0x0800, &four));
+        (one[1], two[10]) = (kind, kind);
+        assert_eq!(decode(LinkType::SLL, &one).link.direction, direction);
+        assert_eq!(decode(LinkType::SLL2, &two).link.direction, direction);
+    }
 }
 
 #[test]

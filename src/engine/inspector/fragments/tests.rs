@@ -79,8 +79,14 @@ fn where_fragments_overlap_both_readings_are_kept() {
     give(&mut fragments, 0, &ipv4_fragment(17, 9, 8, true, b"bbbbbbbbcccccccc"));
     let datagram = give(&mut fragments, 0, &ipv4_fragment(17, 9, 24, false, b"d")).unwrap();
     assert_eq!(datagram.last, None);
+    // So is what was overwritten and then written back.
+    give(&mut fragments, 0, &ipv4_fragment(17, 9, 0, true, b"aaaaaaaabbbbbbbb"));
+    give(&mut fragments, 0, &ipv4_fragment(17, 9, 8, true, b"BBBBBBBB"));
+    give(&mut fragments, 0, &ipv4_fragment(17, 9, 8, true, b"bbbbbbbb"));
+    let datagram = give(&mut fragments, 0, &ipv4_fragment(17, 9, 16, false, b"d")).unwrap();
+    assert_eq!(datagram.last, None);
     let counters = fragments.counters();
-    assert_eq!((counters.whole, counters.ambiguous, counters.duplicates), (2, 1, 1));
+    assert_eq!((counters.whole, counters.ambiguous, counters.duplicates), (3, 1, 1));
 }
 
 #[test]
