@@ -4,12 +4,16 @@
 //! `cargo bench --bench index` runs it; under `cargo test` it runs with few names, to stay alive.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a benchmark")]
 
+#[path = "common/listed.rs"]
+mod listed;
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use interdict::base::model::Stage;
 use interdict::base::name::Name;
 use interdict::policy::list::Format;
 use interdict::policy::{List, Policy, RuleSetBuilder, Settings, Subject};
 use ipnet::{IpNet, Ipv4Net};
+use listed::{label, scale};
 use prefix_trie::PrefixMap;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -22,29 +26,8 @@ use std::time::Instant;
 /// Names asked for; more than any cache of addresses keeps.
 const ASKED: usize = 1 << 16;
 
-/// Few under `cargo test`, which passes `--test`.
-fn scale(full: usize) -> usize {
-    if std::env::args().any(|arg| arg == "--bench") { full } else { full / 1_000 }
-}
-
-fn label(rng: &mut StdRng) -> String {
-    let len = rng.random_range(3..11);
-    (0..len).map(|_| char::from(rng.random_range(b'a'..=b'z'))).collect()
-}
-
-/// Names of two or three labels under few top-level domains, as lists have them.
-fn listed(count: usize, rng: &mut StdRng) -> Vec<String> {
-    const TOP: [&str; 8] = ["com", "net", "org", "info", "ru", "de", "co.uk", "io"];
-    let mut names: HashSet<String> = HashSet::new();
-    while names.len() < count {
-        let top = TOP[rng.random_range(0..TOP.len())];
-        let name = format!("{}.{top}", label(rng));
-        names.insert(if rng.random_bool(0.5) { format!("{}.{name}", label(rng)) } else { name });
-    }
-    let mut names: Vec<String> = names.into_iter().collect();
-    names.sort();
-    names
-}
+/// Rounds of [`side_by_side`].
+const ROUNDS: usize = 25;
 
 fn policy(text: &str, format: Format) -> Policy {
     let mut builder = RuleSetBuilder::new();
@@ -75,9 +58,8 @@ fn walk<S: std::hash::BuildHasher>(set: &HashSet<String, S>, name: &str) -> bool
 }
 
 fn names(c: &mut Criterion) {
-    let mut rng = StdRng::seed_from_u64(1);
     let count = scale(1_000_000);
-    let names = listed(count, &mut rng);
+    let names = listed::names(count);
     let text = names.join("\n");
     let start = Instant::now();
     let policy = policy(&text, Format::Domains);
@@ -93,24 +75,18 @@ fn names(c: &mut Criterion) {
     };
     println!("fst: {} octets, {:.1} a name", reversed.as_fst().size(), reversed.as_fst().size() as f64 / count as f64);
 
-    // Four or five labels: uniformly random ones, and ones below a listed name.
-    let miss: Vec<String> = (0..ASKED)
-        .map(|_| {
-            let extra = if rng.random_bool(0.5) { format!("{}.", label(&mut rng)) } else { String::new() };
-            format!("{extra}{}.{}.{}.com", label(&mut rng), label(&mut rng), label(&mut rng))
-        })
-        .collect();
-    let hit: Vec<String> = (0..ASKED)
-        .map(|_| {
-            let mut name = names[rng.random_range(0..names.len())].clone();
-            while name.matches('.').count() < rng.random_range(3..5) {
-                name = format!("{}.{name}", label(&mut rng));
-            }
-            name
-        })
-        .collect();
+    let (miss, hit) = asked_names(&names);
     for (what, asked) in [("miss", &miss), ("hit", &hit)] {
         let wire: Vec<Name> = asked.iter().map(|name| name.parse().unwrap()).collect();
+        side_by_side(
+            &format!("names/{what}"),
+            &mut [
+                ("hash set, std", &mut || asked.iter().filter(|name| walk(&std_set, black_box(name))).count()),
+                ("hash set, foldhash", &mut || asked.iter().filter(|name| walk(&fold_set, black_box(name))).count()),
+                ("fst", &mut || asked.iter().filter(|name| fst_suffix(&reversed, black_box(name))).count()),
+                ("ours", &mut || wire.iter().filter(|name| by_name(&policy, black_box(name))).count()),
+            ],
+        );
         let mut group = c.benchmark_group(format!("names/{what}"));
         let mut at = 0;
         group.bench_function("ours", |b| {
@@ -141,6 +117,55 @@ fn names(c: &mut Criterion) {
     }
 }
 
+/// Names of four or five labels: uniformly random ones, and ones below a listed name.
+fn asked_names(names: &[String]) -> (Vec<String>, Vec<String>) {
+    let mut rng = StdRng::seed_from_u64(3);
+    let miss = (0..ASKED)
+        .map(|_| {
+            let extra = if rng.random_bool(0.5) { format!("{}.", label(&mut rng)) } else { String::new() };
+            format!("{extra}{}.{}.{}.com", label(&mut rng), label(&mut rng), label(&mut rng))
+        })
+        .collect();
+    let hit = (0..ASKED)
+        .map(|_| {
+            let mut name = names[rng.random_range(0..names.len())].clone();
+            while name.matches('.').count() < rng.random_range(3..5) {
+                name = format!("{}.{name}", label(&mut rng));
+            }
+            name
+        })
+        .collect();
+    (miss, hit)
+}
+
+fn by_name(policy: &Policy, name: &Name) -> bool {
+    policy.decide(&Subject { name: Some(name.as_ref()), ..Subject::default() }).rule.is_some()
+}
+
+fn by_address(policy: &Policy, address: IpAddr) -> bool {
+    policy.decide(&Subject { address: Some(address), ..Subject::default() }).rule.is_some()
+}
+
+/// What each of these takes for one of [`ASKED`], in turn, many times over: whatever else the machine does meanwhile meets all of
+/// them alike. They must find the same number.
+fn side_by_side(what: &str, ways: &mut [(&str, &mut dyn FnMut() -> usize)]) {
+    let rounds = if scale(ROUNDS) == ROUNDS { ROUNDS } else { 1 };
+    let mut took = vec![Vec::new(); ways.len()];
+    let mut found = None;
+    for _ in 0..rounds {
+        for ((_, way), took) in ways.iter_mut().zip(&mut took) {
+            let begun = Instant::now();
+            let hits = black_box(way());
+            took.push(begun.elapsed().as_nanos() as f64 / ASKED as f64);
+            assert_eq!(*found.get_or_insert(hits), hits, "{what}");
+        }
+    }
+    for ((way, _), took) in ways.iter().zip(&mut took) {
+        took.sort_by(f64::total_cmp);
+        println!("{what}: {way}: {:.1} ns in the median, {:.1} at least", took[rounds / 2], took[0]);
+    }
+}
+
 /// Walks the reversed name through the automaton; a final state at a label's border is a listed suffix.
 fn fst_suffix(set: &fst::Set<Vec<u8>>, name: &str) -> bool {
     let fst = set.as_fst();
@@ -157,11 +182,9 @@ fn fst_suffix(set: &fst::Set<Vec<u8>>, name: &str) -> bool {
 }
 
 fn prefixes(c: &mut Criterion) {
-    let mut rng = StdRng::seed_from_u64(2);
+    let mut rng = StdRng::seed_from_u64(4);
     let count = scale(100_000);
-    let nets: HashSet<Ipv4Net> = (0..count)
-        .map(|_| Ipv4Net::new(Ipv4Addr::from(rng.random::<u32>()), rng.random_range(16..=32)).unwrap().trunc())
-        .collect();
+    let nets = listed::prefixes(count);
     let text: String = nets.iter().map(|net| format!("{net}\n")).collect();
     let policy4 = policy(&text, Format::Ranges);
     let mut trie: PrefixMap<Ipv4Net, u32> = PrefixMap::new();
@@ -170,6 +193,15 @@ fn prefixes(c: &mut Criterion) {
     });
     println!("prefixes: {} IPv4, {} octets", nets.len(), policy4.rules().bytes());
     let asked: Vec<Ipv4Addr> = (0..ASKED).map(|_| rng.random::<u32>().into()).collect();
+    side_by_side(
+        "prefixes/IPv4",
+        &mut [
+            ("prefix-trie", &mut || {
+                asked.iter().filter(|a| trie.get_lpm(&Ipv4Net::new_assert(black_box(**a), 32)).is_some()).count()
+            }),
+            ("ours", &mut || asked.iter().filter(|a| by_address(&policy4, IpAddr::V4(black_box(**a)))).count()),
+        ],
+    );
     let mut at = 0;
     let mut group = c.benchmark_group("prefixes/IPv4");
     group.bench_function("ours", |b| {

@@ -40,10 +40,11 @@ pub(crate) fn record(folder: &mut Folder, policy: &Arc<Policy>) -> Result<(), Bo
         let (client, name): (IpAddr, Name) = (client.parse()?, name.parse()?);
         let subject = Subject { name: Some(name.as_ref()), client: Some(client), ..Subject::default() };
         let verdict = policy.decide(&subject);
-        let Some(rule) = verdict.rule else { continue };
+        let Some((rule, class)) = verdict.rule.zip(verdict.class) else { continue };
         let outcome = if verdict.decision == Decision::Block { Outcome::Blocked } else { Outcome::Observed };
         let hit = Hit {
             rule,
+            class,
             decision: verdict.decision,
             outcome,
             channel: Channel::Dns,
@@ -61,7 +62,7 @@ pub(crate) fn rows(folder: &mut Folder, mut news: impl FnMut(&Key, Event)) -> BT
     let mut rows: BTreeMap<Key, Row> = BTreeMap::new();
     for batch in folder.flush() {
         // Rules mean something within their policy only; a sighting carries what they meant.
-        let (sightings, _lost) = batch.into_sightings();
+        let (sightings, _lost) = batch.sightings(|_| true);
         for sighting in sightings {
             let key = (sighting.client, Arc::clone(&sighting.rule.vendor), sighting.rule.purpose);
             let (row, events) = fold(rows.remove(&key), &sighting);

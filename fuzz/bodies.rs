@@ -1,23 +1,28 @@
 //! What each fuzz target does with its bytes. `tests/fuzz_corpus.rs` runs the same over the committed corpus and over bent
 //! copies of it, with every `cargo test`.
 
-use interdict::base::model::{Mono, Stage, Wall};
+use hickory_proto::op::Message;
+use interdict::base::model::{Mono, Now, Stage, Wall};
 use interdict::base::name::{Match, Name, NameRef};
 use interdict::base::wire::dns::{AnswerView, Head, Malformed, QueryView, Rcode, Reply};
 use interdict::base::wire::http::{Body, H2Stream, HeadStream, Request, Response};
-use interdict::base::wire::packet::{Frame, LinkType, TUNNELS_MAX, Transport};
+use interdict::base::wire::packet::{self, Frame, LinkType, TUNNELS_MAX};
 use interdict::base::wire::quic::{QuicClient, may_be_quic};
 use interdict::base::wire::tls::{ClientHello, DtlsHello, HELLO_OCTETS_MAX, HelloStream, Progress, ja4};
 use interdict::engine::inspector::fragments::Fragments;
 use interdict::engine::inspector::{Judge, Observation, Reader};
-use interdict::engine::resolver::{AnswerLimits, CacheKey, StoredAnswer};
+use interdict::engine::resolver::core::{Core, CoreSettings, Counters, QUERIES_MAX, Waiter};
+use interdict::engine::resolver::front::{answer, answer_from, fail, truncate};
+use interdict::engine::resolver::{
+    AnswerLimits, Ask, Cache, CacheKey, Cookies, Failure, Outcome, StoredAnswer, Transport,
+};
 use interdict::io::capture::{FileSource, Next, PcapWriter, Source};
 use interdict::policy::gate::Gate;
 use interdict::policy::list::{Format, vendor};
 use interdict::policy::{Included, List, Policy, Reading, RuleSetBuilder, Settings, Subject, What};
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A message from a client: it is refused, or what is read of it makes a reply that reads back.
 pub(crate) fn dns_query(data: &[u8]) {
@@ -25,6 +30,19 @@ pub(crate) fn dns_query(data: &[u8]) {
     match QueryView::parse(data) {
         Ok(query) => {
             assert!(NameRef::from_wire(query.name().as_wire()).is_ok());
+            // Whatever hickory-proto takes for a query too, it reads the same.
+            if let Some(theirs) = Message::from_vec(data).ok().filter(|theirs| theirs.queries.len() == 1) {
+                let question = &theirs.queries[0];
+                let labels: Vec<Vec<u8>> = question.name().iter().map(<[u8]>::to_ascii_lowercase).collect();
+                assert!(query.name().labels().eq(labels.iter().map(Vec::as_slice)));
+                assert_eq!(
+                    (query.qtype(), query.qclass()),
+                    (question.query_type().into(), question.query_class().into())
+                );
+                assert_eq!(query.header().id, theirs.metadata.id);
+                let edns = theirs.edns.as_ref().map(|edns| (edns.max_payload().max(512), edns.flags().dnssec_ok));
+                assert_eq!(query.edns().map(|edns| (edns.udp_octets, edns.dnssec_ok)), edns);
+            }
             let reply = Reply::new(&mut out, 1232, &Head::from(&query)).map(|reply| reply.finish(Rcode::NOERROR, &[]));
             let len = reply.expect("a question fits into 1,232 octets");
             let back = AnswerView::parse(out.get(..len).unwrap_or_default()).expect("our own reply");
@@ -37,6 +55,66 @@ pub(crate) fn dns_query(data: &[u8]) {
         }
         Err(Malformed::Unanswered(_)) => {}
     }
+}
+
+/// A client's message and what upstream says to it: after an octet that says how it comes and two with its length, the message,
+/// then upstream's. Every reply is one to hickory-proto too, and no longer than the client takes.
+pub(crate) fn dns_front(data: &[u8]) {
+    static POLICY: OnceLock<Policy> = OnceLock::new();
+    let policy = POLICY.get_or_init(|| {
+        let mut builder = RuleSetBuilder::new();
+        let (id, file) = ("fuzz".into(), "fuzz".into());
+        let list = List { id, file, revision: "r".into(), stage: Some(Stage::Block), expires: None };
+        builder.add_blocklist(list, Format::Auto, &mut &b"blocked.example\n"[..]).expect("a list");
+        Policy::new(1, Arc::new(builder.finish()), Arc::new(Settings::default()), Wall::UNIX_EPOCH)
+    });
+    let Some((&[how, high, low], rest)) = data.split_first_chunk() else { return };
+    let (message, upstream) = rest.split_at(usize::from(u16::from_be_bytes([high, low])).min(rest.len()));
+    let transport = if how & 1 == 0 { Transport::Udp } else { Transport::Tcp };
+    let client = IpAddr::from([192, 0, 2, 1]);
+    let cookies = Cookies::new([1, 2]);
+    let ask = Ask { cookies: (how & 2 != 0).then_some((&cookies, client)), ..Ask::new(client, transport, message) };
+    let now = Now { mono: Mono::START, wall: Wall::UNIX_EPOCH };
+    let mut out = vec![0; 65_535];
+    let is_proven = ask.is_proven(now);
+    assert!(!is_proven || cookies_of(message).is_some_and(|option| option.len() == 24));
+    let len = truncate(now, &ask, &mut out);
+    check_reply(&ask, out.get(..len).unwrap_or_default());
+    let key = match answer(now, policy, &Cache::new(1 << 16, 1), &ask, &mut out) {
+        Outcome::Answered { len, .. } => return check_reply(&ask, out.get(..len).unwrap_or_default()),
+        Outcome::Drop(_) => return,
+        Outcome::Miss(miss) => miss.key,
+    };
+    let len = fail(now, &ask, Failure::Timeout, &mut out);
+    check_reply(&ask, out.get(..len).unwrap_or_default());
+    let Ok(stored) = StoredAnswer::from_upstream(Mono::START, &key, upstream, &AnswerLimits::default()) else { return };
+    let Outcome::Answered { len, .. } = answer_from(now, policy, &stored, &ask, &mut out) else { panic!("no answer") };
+    let reply = out.get(..len).unwrap_or_default();
+    assert!(AnswerView::parse(reply).is_ok());
+    // What hickory-proto cannot read of upstream's message it need not read of ours.
+    if Message::from_vec(upstream).is_ok() {
+        check_reply(&ask, reply);
+    }
+}
+
+/// The cookie that a query brings.
+fn cookies_of(message: &[u8]) -> Option<&[u8]> {
+    QueryView::parse(message).ok()?.option(10)
+}
+
+/// Whether a reply is one to this message.
+fn check_reply(ask: &Ask<'_>, reply: &[u8]) {
+    if reply.is_empty() {
+        return;
+    }
+    let read = Message::from_vec(reply).expect("our own reply");
+    assert_eq!(reply.get(..2), ask.message.get(..2), "the id");
+    assert!(reply.get(2).is_some_and(|flags| flags & 0x80 != 0), "a response");
+    let Ok(query) = QueryView::parse(ask.message) else { return };
+    let limit = if ask.transport == Transport::Udp { query.udp_octets().min(1_232) } else { 65_535 };
+    assert!(reply.len() <= limit, "{} octets for {limit}", reply.len());
+    assert_eq!((read.queries.len(), read.edns.is_some()), (1, query.edns().is_some()));
+    assert!(reply.get(12..).is_some_and(|rest| rest.starts_with(query.question())), "the question as it came");
 }
 
 /// A message from upstream: it is refused, or what is stored of it reads back whole.
@@ -52,6 +130,51 @@ pub(crate) fn dns_answer(data: &[u8]) {
     for record in back.records() {
         let record = record.expect("our own record");
         assert!(record.owner().is_ok() && record.check().is_ok());
+    }
+}
+
+/// A message on an exchange, under its id and with its question where the first octet says so: whatever it is, the client gets one
+/// reply, to its own question.
+pub(crate) fn upstream(data: &[u8]) {
+    let Some((&choice, rest)) = data.split_first() else { return };
+    let name: Name = "www.example.org".parse().expect("a name");
+    let key = CacheKey::new(name.as_ref(), 1, 1, choice & 4 != 0, false);
+    let cache = Arc::new(Cache::new(1 << 16, 1));
+    let settings = CoreSettings::new(vec![([192, 0, 2, 1], 53).into()]);
+    let mut core = Core::new(&settings, Arc::clone(&cache), Arc::new(Counters::default()), [7; 32]);
+    let client = IpAddr::from([192, 0, 2, 9]);
+    let mut now = Mono::from_nanos(1);
+    core.handle_miss(now, &key, Waiter { client, transport: Transport::Udp, message: Box::default(), token: () });
+    let (mut replies, mut sent) = (0, 0);
+    loop {
+        while let Some(query) = core.poll_transmit() {
+            sent += 1;
+            let question = query.message.get(12..33).expect("a question of 21 octets");
+            let message = match rest.split_at_checked(12) {
+                Some((header, records)) if choice & 1 != 0 => {
+                    let id = if choice & 2 != 0 { query.message.get(..2) } else { header.get(..2) };
+                    [id.expect("an id"), header.get(2..).expect("a header"), question, records].concat()
+                }
+                _ => rest.to_vec(),
+            };
+            core.handle_response(now, query.exchange, &message);
+        }
+        while core.poll_close().is_some() {}
+        while let Some(reply) = core.poll_reply() {
+            replies += 1;
+            if let Ok(stored) = reply.result {
+                let view = AnswerView::parse(stored.octets()).expect("our own message");
+                assert_eq!((view.name(), view.qtype()), (key.name(), key.qtype()));
+            }
+        }
+        let Some((wake, _)) = core.poll_timeout() else { break };
+        now = now.max(wake);
+        core.handle_timeout(now);
+    }
+    assert_eq!((replies, core.is_idle()), (1, true));
+    assert!(sent <= QUERIES_MAX);
+    if let Some(kept) = cache.get(now, &key) {
+        assert!(AnswerView::parse(kept.octets()).is_ok_and(|view| view.name() == key.name()));
     }
 }
 
@@ -128,16 +251,16 @@ pub(crate) fn packet(data: &[u8]) {
     let _ = packet.neighbour();
     let Some(ip) = packet.ip() else { return };
     assert!(within(ip.header) && within(ip.payload) && ip.src.is_ipv4() == ip.dst.is_ipv4());
-    assert_eq!(ip.fragment.is_some(), ip.transport == Transport::Fragment);
+    assert_eq!(ip.fragment.is_some(), ip.transport == packet::Transport::Fragment);
     let _ = (ip.checksum(), ip.header_checksum_is_good());
     match ip.transport {
-        Transport::Tcp(tcp) => {
+        packet::Transport::Tcp(tcp) => {
             assert!(within(tcp.payload) && tcp.options().count() <= 20);
             assert_eq!(ip.ports(), Some((tcp.sport, tcp.dport)));
         }
-        Transport::Udp(udp) => assert!(within(udp.payload) && ip.ports() == Some((udp.sport, udp.dport))),
-        Transport::Icmp(icmp) => assert!(icmp.quoted().is_none_or(|quoted| within(quoted.payload))),
-        Transport::Fragment | Transport::Broken | Transport::Other => {}
+        packet::Transport::Udp(udp) => assert!(within(udp.payload) && ip.ports() == Some((udp.sport, udp.dport))),
+        packet::Transport::Icmp(icmp) => assert!(icmp.quoted().is_none_or(|quoted| within(quoted.payload))),
+        packet::Transport::Fragment | packet::Transport::Broken | packet::Transport::Other => {}
     }
     let mut fragments = Fragments::new(1 << 20);
     for second in 0..3 {

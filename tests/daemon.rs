@@ -14,8 +14,12 @@ mod upstream;
 
 #[path = "daemon/answers.rs"]
 mod answers;
+#[path = "daemon/clients.rs"]
+mod clients;
 #[path = "daemon/commands.rs"]
 mod commands;
+#[path = "daemon/conformance.rs"]
+mod conformance;
 #[path = "daemon/dates.rs"]
 mod dates;
 #[path = "daemon/enforced.rs"]
@@ -24,6 +28,8 @@ mod enforced;
 mod errors;
 #[path = "daemon/gate.rs"]
 mod gate;
+#[path = "daemon/interop.rs"]
+mod interop;
 #[path = "daemon/lists.rs"]
 mod lists;
 #[path = "daemon/naive.rs"]

@@ -54,8 +54,18 @@ fn queries() {
 }
 
 #[test]
+fn queries_and_what_upstream_says() {
+    replay("dns_front", bodies::dns_front);
+}
+
+#[test]
 fn answers() {
     replay("dns_answer", bodies::dns_answer);
+}
+
+#[test]
+fn messages_on_an_exchange() {
+    replay("upstream", bodies::upstream);
 }
 
 #[test]

@@ -110,6 +110,13 @@ fn the_front_allocates_nothing() {
         }
     }
     assert!(outcomes.iter().all(|&count| count > 0), "{outcomes:?}");
+    // In the last tenth of its life, where it is noted, and when it has expired.
+    let message = query("good.example", RecordType::A, Some(1232));
+    for seconds in [55, 59, 60] {
+        let (count, _) = allocations(|| answer(at(seconds), &policy, &cache, &udp(&message), &mut out));
+        assert_eq!(count, 0, "after {seconds} s");
+    }
+    assert_eq!(cache.take_ageing().len(), 1);
     for (stored, name) in [(good, "good.example"), (leads, "leads.example")] {
         let message = query(name, RecordType::A, None);
         let ask: Ask<'_> = udp(&message);

@@ -9,10 +9,11 @@ use interdict::base::model::Mono;
 use interdict::base::name::Name;
 use interdict::base::wire::dns::Rcode;
 use interdict::engine::resolver::core::{
-    BACK_OFF_MIN, Bounds, Core, CoreSettings, Counters, ExchangeFailure, ExchangeId, QUESTION_TIME, SERVERS_MAX,
-    Transmit, Waiter,
+    BACK_OFF_MIN, Bounds, Core, CoreSettings, Counters, ExchangeFailure, ExchangeId, Mode, QUERIES_MAX, QUESTION_TIME,
+    SERVERS_MAX, Transmit, Waiter, ZoneServers,
 };
 use interdict::engine::resolver::{Cache, CacheKey, Failure, Transport};
+use proptest::prelude::*;
 
 const NOERROR: Rcode = Rcode::NOERROR;
 const FORMERR: Rcode = Rcode::FORMERR;
@@ -26,6 +27,7 @@ type Got = (u64, Result<Rcode, Failure>);
 /// A core, its clock, and what has come out of it.
 struct Scenario {
     core: Core<u64>,
+    cache: Arc<Cache>,
     counters: Arc<Counters>,
     now: Mono,
     token: u64,
@@ -38,11 +40,14 @@ impl Scenario {
     }
 
     fn bounded(servers: usize, bounds: Bounds) -> Self {
+        Self::with(&CoreSettings { bounds, ..CoreSettings::new((1..=servers).map(server).collect()) })
+    }
+
+    fn with(settings: &CoreSettings) -> Self {
         let counters = Arc::new(Counters::default());
-        let settings = CoreSettings { bounds, ..CoreSettings::new((1..=servers).map(server).collect()) };
         let cache = Arc::new(Cache::new(1 << 20, 7));
-        let core = Core::new(&settings, cache, Arc::clone(&counters), [7; 32]);
-        Self { core, counters, now: Mono::from_nanos(1_000_000_000), token: 0, closed: Vec::new() }
+        let core = Core::new(settings, Arc::clone(&cache), Arc::clone(&counters), [7; 32]);
+        Self { core, cache, counters, now: Mono::from_nanos(1_000_000_000), token: 0, closed: Vec::new() }
     }
 
     /// A client asks; returns its token.
@@ -758,7 +763,186 @@ fn the_same_seed_and_the_same_calls_give_the_same_queries() {
 }
 
 #[test]
+fn answers_say_whether_a_zones_servers_gave_them() {
+    let zone = ZoneServers { name: "corp.example".parse().unwrap(), servers: vec![server(9)] };
+    let mut s = Scenario::with(&CoreSettings { zones: vec![zone], ..CoreSettings::new(vec![server(1)]) });
+    for (name, to, of_zone) in [("www.corp.example", 9, true), ("www.example.org", 1, false)] {
+        s.ask(name);
+        let query = s.one();
+        assert_eq!(query.server, server(to));
+        s.respond(&query, NOERROR);
+        let stored = s.core.poll_reply().unwrap().result.unwrap();
+        assert_eq!(stored.is_of_zone(), of_zone, "{name}");
+        assert_eq!(s.cache.get(s.now, &key(name)).unwrap().is_of_zone(), of_zone, "{name}");
+    }
+    // An alias leads out of the zone: what it brings is the world's, and so is the whole.
+    s.ask("alias.corp.example");
+    let query = s.one();
+    let mut alias = response(&query.message, NOERROR);
+    alias.truncate(question_end(&query.message));
+    alias.extend_from_slice(b"\xc0\x0c\0\x05\0\x01\0\0\0\x3c\0\x05\x03www\0");
+    s.deliver(&query, &alias);
+    let query = s.one();
+    assert_eq!(query.server, server(1));
+    s.respond(&query, NOERROR);
+    let whole = s.core.poll_reply().unwrap().result.unwrap();
+    assert!(!whole.is_of_zone() && whole.ttl() == 60);
+}
+
+#[test]
+fn other_servers_take_over_for_questions_to_come_and_health_is_kept() {
+    let mut s = Scenario::new(2);
+    for number in 0..3 {
+        s.ask(&format!("q{number}.example"));
+        let query = s.one();
+        s.fail(&query, ExchangeFailure::Refused);
+        let query = s.one();
+        s.respond(&query, NOERROR);
+    }
+    s.got();
+    let token = s.ask("in.flight");
+    let query = s.one();
+    s.core.set_servers(&[server(1), server(3)]);
+    s.respond(&query, NOERROR);
+    assert_eq!(s.got(), [(token, Ok(NOERROR))], "it goes on with the servers that it had");
+    s.ask("after.example");
+    assert_eq!(s.one().server, server(3), "the first is still known to be bad");
+    let health = s.core.health();
+    assert_eq!(health.iter().map(|health| health.address).collect::<Vec<_>>(), [server(1), server(3)]);
+    assert_eq!(health[0].failures, 3);
+}
+
+#[test]
 fn servers_beyond_the_bound_are_left_out() {
     let s = Scenario::new(SERVERS_MAX + 4);
     assert_eq!(s.core.health().len(), SERVERS_MAX);
+}
+
+#[test]
+fn a_dead_upstream_is_asked_less_than_once_a_second_for_a_name_that_a_thousand_clients_want() {
+    let mut s = Scenario::new(2);
+    let (mut asked, mut answered, mut sent) = (0, 0, 0);
+    for _ in 0..60 {
+        for _ in 0..1_000 {
+            // A worker looks into the cache before it hands a miss on.
+            if s.cache.get(s.now, &key("example.org")).is_none() {
+                s.ask("example.org");
+                asked += 1;
+            }
+        }
+        s.pass(Duration::from_secs(1));
+        sent += s.sent().len();
+        answered += s.got().len();
+    }
+    s.pass(QUESTION_TIME);
+    assert!(sent <= 60, "{sent} queries in a minute");
+    assert_eq!(asked, answered + s.got().len());
+}
+
+#[test]
+fn a_flood_of_random_names_leaves_cached_names_and_memory_alone() {
+    let mut s = Scenario::new(1);
+    let good: Vec<_> = (0..100).map(|number| key(&format!("good{number}.example"))).collect();
+    for key in &good {
+        s.ask_key(key);
+        let query = s.one();
+        s.respond(&query, NOERROR);
+        (0..3).for_each(|_| drop(s.cache.get(s.now, key)));
+    }
+    s.got();
+    let mut most = 0;
+    for number in 0..20_000 {
+        s.ask(&format!("random{number}.victim.example"));
+        most = most.max(s.sent().len());
+        s.got();
+        if number % 500 == 0 {
+            s.pass_ms(10);
+        }
+    }
+    assert!(most <= 2, "{most} queries for one question at once");
+    let hits = good.iter().filter(|key| s.cache.get(s.now, key).is_some()).count();
+    assert_eq!(hits, 100);
+    assert!(s.cache.bytes() <= 1 << 20);
+    s.pass(QUESTION_TIME);
+    s.pass(QUESTION_TIME);
+    assert!(s.core.is_idle());
+}
+
+/// What may happen next to a core.
+#[derive(Clone, Debug)]
+enum Happens {
+    Asks(u8),
+    /// The response to one of the last queries, with octets changed.
+    Responds(u8, Vec<(u16, u8)>, u8),
+    Cut(u8, u8),
+    Fails(u8, u8),
+    Passes(u16),
+    Servers(u8),
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    let change = prop::collection::vec((any::<u16>(), any::<u8>()), 0..3);
+    prop_oneof![
+        3 => (0..12_u8).prop_map(Happens::Asks),
+        4 => (any::<u8>(), change, 0..6_u8).prop_map(|(which, change, rcode)| Happens::Responds(which, change, rcode)),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(which, octets)| Happens::Cut(which, octets)),
+        1 => (any::<u8>(), 0..3_u8).prop_map(|(which, why)| Happens::Fails(which, why)),
+        3 => (0..2_500_u16).prop_map(Happens::Passes),
+        1 => (0..4_u8).prop_map(Happens::Servers),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// Whatever comes in whatever order: every client gets one reply within a question's life, nothing is left over, and no
+    /// question makes more queries than it may.
+    #[test]
+    fn everybody_gets_one_reply(events in prop::collection::vec(happens(), 1..120), mode in 0..3_usize) {
+        let mode = [Mode::Ordered, Mode::Fastest, Mode::Parallel][mode];
+        let settings = CoreSettings {
+            mode,
+            bounds: Bounds { questions: 8, waiters: 20, waiters_per_question: 6, exchanges: 20, ..Bounds::default() },
+            ..CoreSettings::new((1..=3).map(server).collect())
+        };
+        let mut s = Scenario::with(&settings);
+        let (mut sent, mut got): (Vec<Transmit>, Vec<Got>) = (Vec::new(), Vec::new());
+        for event in events {
+            let pick = |which: u8| sent.len().checked_sub(1 + usize::from(which) % sent.len().clamp(1, 12)).map(|at| sent[at].clone());
+            match event {
+                Happens::Asks(name) => { s.ask(&format!("n{name}.example")); }
+                Happens::Responds(which, change, rcode) => if let Some(query) = pick(which) {
+                    let mut message = response(&query.message, Rcode(rcode.into()));
+                    for (at, octet) in change {
+                        let at = usize::from(at) % message.len();
+                        message[at] ^= octet;
+                    }
+                    s.deliver(&query, &message);
+                },
+                Happens::Cut(which, octets) => if let Some(query) = pick(which) {
+                    let message = response(&query.message, NOERROR);
+                    s.deliver(&query, &message[..message.len().saturating_sub(octets.into())]);
+                },
+                Happens::Fails(which, why) => if let Some(query) = pick(which) {
+                    let all = [ExchangeFailure::Refused, ExchangeFailure::Unreachable, ExchangeFailure::Local];
+                    s.fail(&query, all[usize::from(why)]);
+                },
+                Happens::Passes(millis) => s.pass_ms(millis.into()),
+                Happens::Servers(count) => s.core.set_servers(&(1..=usize::from(count)).map(server).collect::<Vec<_>>()),
+            }
+            sent.extend(s.sent());
+            got.extend(s.got());
+        }
+        // Twice: an answer may have been renewed at the end.
+        s.pass(QUESTION_TIME);
+        s.pass(QUESTION_TIME);
+        sent.extend(s.sent());
+        got.extend(s.got());
+        let mut tokens: Vec<u64> = got.iter().map(|(token, _)| *token).collect();
+        tokens.sort_unstable();
+        prop_assert_eq!(tokens, (1..=s.token).collect::<Vec<_>>());
+        prop_assert!(s.core.is_idle() && s.core.poll_timeout().is_none());
+        let questions = s.token + s.counters.prefetched.get();
+        prop_assert!(sent.len() as u64 <= questions * u64::from(QUERIES_MAX));
+    }
 }

@@ -50,6 +50,7 @@ struct Daemon {
     attempts: Arc<AtomicU64>,
     /// Makes the next worker that hands something over panic.
     panic: Arc<AtomicBool>,
+    servers: watch::Sender<Vec<SocketAddr>>,
     stop: CancellationToken,
     workers: Vec<JoinHandle<()>>,
     runtime: Option<Runtime>,
@@ -83,7 +84,7 @@ impl Daemon {
         let opened = socket::listen(listen.parse().unwrap(), 2).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let settings = CoreSettings::new(servers.clone());
-        let (_, servers) = watch::channel(servers);
+        let (sender, servers) = watch::channel(servers);
         let driver = runtime.spawn(interdict::io::upstream::run(settings, plane, missed, servers, stop.clone()));
         let streams = serve_tcp(opened.tcp, CONNECTIONS_MAX, listening.clone());
         let streams = runtime.spawn(async move { streams.await.unwrap() });
@@ -94,7 +95,17 @@ impl Daemon {
             .map(|(number, udp)| spawn_udp(format!("udp-{number}"), udp, listening.clone()).unwrap())
             .collect();
         let tasks = vec![driver, streams];
-        Self { address: opened.address, counters, attempts, panic, stop, workers, runtime: Some(runtime), tasks }
+        Self {
+            address: opened.address,
+            counters,
+            attempts,
+            panic,
+            servers: sender,
+            stop,
+            workers,
+            runtime: Some(runtime),
+            tasks,
+        }
     }
 
     fn new(servers: &[&Upstream]) -> Self {
@@ -592,4 +603,80 @@ fn a_server_that_closes_at_once_is_a_failure() {
     let daemon = Daemon::start("127.0.0.1:0", vec![server], Acl::default());
     let answer = daemon.ask("n1.example");
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+}
+
+#[test]
+fn servers_that_change_are_asked_from_then_on() {
+    let (old, new) =
+        (Upstream::start([("a.example", Act::Address(HOME))]), Upstream::start([("b.example", Act::Address(HOME))]));
+    let daemon = Daemon::new(&[&old]);
+    assert_eq!(daemon.ask("a.example").answers.len(), 1);
+    daemon.servers.send_replace(vec![new.address]);
+    sleep(Duration::from_millis(300));
+    assert_eq!(daemon.ask("b.example").answers.len(), 1);
+    assert_eq!((old.count("b.example"), new.count("b.example")), (0, 1));
+}
+
+#[test]
+fn an_answer_in_use_is_renewed_before_it_expires() {
+    let up = Upstream::start([("a.example", Act::Records(vec![short_lived("a.example")]))]);
+    let daemon = Daemon::new(&[&up]);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(3_750) {
+        assert_eq!(daemon.ask("a.example").answers.len(), 1);
+        sleep(Duration::from_millis(20));
+    }
+    sleep(Duration::from_millis(200));
+    assert_eq!((daemon.counters.prefetched.get(), up.count("a.example")), (1, 2));
+}
+
+/// An A record that lives four seconds.
+fn short_lived(owner: &str) -> Vec<u8> {
+    [&wire(owner)[..], &[0, 1, 0, 1, 0, 0, 0, 4, 0, 4, 203, 0, 113, 7]].concat()
+}
+
+/// A listener with room for few connections, held by clients that say nothing.
+#[test]
+fn who_holds_connections_without_asking_keeps_nobody_out() {
+    let plane = Arc::new(Plane {
+        policy: Arc::new(ArcSwap::from_pointee(Policy::new(
+            1,
+            rules(),
+            Arc::new(Settings::default()),
+            "2026-11-23T12:00:00Z".parse().unwrap(),
+        ))),
+        cache: Arc::new(Cache::new(1 << 20, 7)),
+        counters: Arc::default(),
+        cookies: interdict::engine::resolver::Cookies::new([1, 2]),
+        hits: Arc::new(|_| true),
+    });
+    let (misses, _missed) = mpsc::channel(MISS_QUEUE_MAX);
+    let stop = CancellationToken::new();
+    let listening =
+        Listening { plane: Arc::clone(&plane), clients: Arc::new(Clients::default()), misses, stop: stop.clone() };
+    let opened = socket::listen("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let serving = runtime.spawn(serve_tcp(opened.tcp, 8, listening));
+    let mut busy = TcpStream::connect(opened.address).unwrap();
+    let message = query(1, BLOCKED);
+    let framed = [&u16::try_from(message.len()).unwrap().to_be_bytes()[..], &message].concat();
+    let ask = |stream: &mut TcpStream| {
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.write_all(&framed).unwrap();
+        let mut len = [0; 2];
+        stream.read_exact(&mut len).unwrap();
+        stream.read_exact(&mut vec![0; usize::from(u16::from_be_bytes(len))]).unwrap();
+    };
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        held.push(TcpStream::connect(opened.address).unwrap());
+        // Whoever asks now and then stays, and whoever comes is served.
+        ask(&mut busy);
+        ask(&mut TcpStream::connect(opened.address).unwrap());
+    }
+    assert!(plane.counters.dropped_connections.get() >= 100, "{:?}", plane.counters.dropped_connections);
+    held[0].set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    assert_eq!(held[0].read(&mut [0]).unwrap_or(0), 0, "the one that asked nothing for longest left");
+    stop.cancel();
+    runtime.block_on(serving).unwrap().unwrap();
 }

@@ -75,8 +75,26 @@ pub fn judge_feed(config: &Config, feed: &Feed, new: &mut Lists, is_compared: bo
 /// # Errors
 /// The first refusal.
 pub fn judge_all(config: &Config, new: &mut Lists, before: Option<InForce<'_>>) -> Result<(), String> {
+    judge_these(config.blocklists.iter(), config, new, before)
+}
+
+/// The same for lists from files alone.
+///
+/// # Errors
+/// The first refusal.
+pub fn judge_files(config: &Config, new: &mut Lists, before: InForce<'_>) -> Result<(), String> {
+    let is_file = |list: &&Blocklist| matches!(list.origin, Origin::File(_));
+    judge_these(config.blocklists.iter().filter(is_file), config, new, Some(before))
+}
+
+fn judge_these<'c>(
+    these: impl Iterator<Item = &'c Blocklist>,
+    config: &Config,
+    new: &mut Lists,
+    before: Option<InForce<'_>>,
+) -> Result<(), String> {
     let gate = gate(config);
-    for list in &config.blocklists {
+    for list in these {
         let is_from_git = matches!(list.origin, Origin::Git(_));
         // Nothing was taken of it yet, or what was cannot be used; both are said elsewhere.
         if is_from_git && !new.commits.iter().any(|commit| commit.list == list.id) {

@@ -123,6 +123,12 @@ impl Lists {
         is_its && commit.is_none_or(|commit| *list.revision == *commit.id.short())
     }
 
+    /// Whether a feed is left out.
+    #[must_use]
+    pub fn is_left_out(&self, feed: &str) -> bool {
+        self.left_out.iter().any(|(id, _)| id == feed)
+    }
+
     /// The files of a list of the operator's, each with what reading it came to.
     pub fn reports_of(&self, id: &str) -> impl Iterator<Item = (&str, &Report)> {
         let files = self.reports.iter().filter(move |(list, ..)| list == id);

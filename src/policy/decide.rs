@@ -34,6 +34,8 @@ pub struct Verdict {
     pub answer: BlockAnswer,
     /// The rule that decided; with an exception, the rule that it overrode.
     pub rule: Option<RuleId>,
+    /// The class of that rule.
+    pub class: Option<ClassId>,
     /// The exception that spared it.
     pub exception: Option<ExceptionId>,
 }
@@ -41,7 +43,7 @@ pub struct Verdict {
 impl Verdict {
     /// Nothing is listed.
     pub const UNLISTED: Self =
-        Self { decision: Decision::Allow, answer: BlockAnswer::Null, rule: None, exception: None };
+        Self { decision: Decision::Allow, answer: BlockAnswer::Null, rule: None, class: None, exception: None };
 }
 
 /// A rule with what its class is staged as.
@@ -61,31 +63,41 @@ impl Policy {
     /// both decides.
     #[must_use]
     pub fn decide(&self, subject: &Subject<'_>) -> Verdict {
-        let address = subject.address.map(meant);
-        let client = subject.client.map(|client| client.to_canonical());
-        let apart = &self.rules.apart;
-        let own = if apart.is_empty() { None } else { Some(apart.judge(&Subject { address, client, ..*subject })) };
-        let by_name = subject.name.and_then(|name| self.best_name_rule(name, own.as_ref()));
-        let by_address = address.and_then(|address| self.best_range_rule(address, own.as_ref()));
+        if self.rules.apart.is_empty() { self.verdict(subject, None) } else { self.decide_apart(subject) }
+    }
+
+    /// The same where some list has rules apart. Their verdicts take much room on the stack.
+    #[inline(never)]
+    fn decide_apart(&self, subject: &Subject<'_>) -> Verdict {
+        let (address, client) = (subject.address.map(meant), subject.client.map(|client| client.to_canonical()));
+        let own = self.rules.apart.judge(&Subject { address, client, ..*subject });
+        self.verdict(subject, Some(&own))
+    }
+
+    #[inline]
+    fn verdict(&self, subject: &Subject<'_>, own: Option<&Own>) -> Verdict {
+        let by_name = subject.name.and_then(|name| self.best_name_rule(name, own));
+        let by_address = subject.address.as_ref().and_then(|address| self.best_range_rule(address, own));
         let chosen = match (by_name, by_address) {
             (Some(name), Some(range)) if self.is_network(range.class) || name.staged.stage >= range.staged.stage => {
                 Some(name)
             }
             (name, range) => range.or(name),
         };
-        let exception = self.exceptions.find(subject.name, address, client);
+        let exception = self.exceptions.spares(subject);
         let Some(chosen) = chosen else { return Verdict { exception, ..Verdict::UNLISTED } };
         let decision = match (exception, chosen.staged.stage) {
             (Some(_), _) | (None, Stage::Off) => Decision::Allow,
             (None, Stage::Observe) => Decision::Observe,
             (None, Stage::Block) => Decision::Block,
         };
-        let rule = (chosen.staged.stage != Stage::Off).then_some(chosen.rule);
-        Verdict { decision, answer: chosen.staged.answer, rule, exception }
+        let (rule, class) = (chosen.staged.stage != Stage::Off).then_some((chosen.rule, chosen.class)).unzip();
+        Verdict { decision, answer: chosen.staged.answer, rule, class, exception }
     }
 
     /// The rule that decides about a name, whatever its stage.
-    pub(super) fn best_name_rule(&self, name: NameRef<'_>, own: Option<&Own>) -> Option<Candidate<'_>> {
+    #[inline]
+    fn best_name_rule(&self, name: NameRef<'_>, own: Option<&Own>) -> Option<Candidate<'_>> {
         let mut best: Option<(Candidate<'_>, (u8, u8), u32)> = None;
         self.rules.names.find(name, |found| {
             if own.is_some_and(|own| self.is_silent(own, &found)) {
@@ -130,7 +142,8 @@ impl Policy {
     }
 
     /// The rule that decides about an address, whatever its stage.
-    pub(super) fn best_range_rule(&self, address: IpAddr, own: Option<&Own>) -> Option<Candidate<'_>> {
+    #[inline]
+    fn best_range_rule(&self, address: &IpAddr, own: Option<&Own>) -> Option<Candidate<'_>> {
         let Some(own) = own else { return self.strictest(self.rules.addresses.find(address), |_| true) };
         let mut best = None;
         // Where a list is silent about the longest prefix, a shorter one may be another list's.

@@ -1,6 +1,7 @@
 //! The operator's exceptions: they win over everything, and end.
 
-use crate::base::model::Wall;
+use super::Subject;
+use crate::base::model::{Wall, meant};
 use crate::base::name::{Name, NameRef};
 use ipnet::IpNet;
 use std::collections::HashMap;
@@ -68,10 +69,6 @@ impl Exceptions {
         made
     }
 
-    fn is_empty(&self) -> bool {
-        self.names.is_empty() && self.nets.is_empty()
-    }
-
     pub(super) fn names(&self) -> impl Iterator<Item = NameRef<'_>> {
         self.names.keys().map(Name::as_ref)
     }
@@ -80,19 +77,18 @@ impl Exceptions {
         !self.names.is_empty() && self.covering(name).next().is_some()
     }
 
-    /// The exception that spares a name or an address for a client.
-    pub(super) fn find(
-        &self,
-        name: Option<NameRef<'_>>,
-        address: Option<IpAddr>,
-        client: Option<IpAddr>,
-    ) -> Option<ExceptionId> {
-        if self.is_empty() {
-            return None;
-        }
-        let by_name = name.and_then(|name| self.covering(name).find(|&id| self.is_for(id, client)));
+    /// The exception that spares a subject.
+    #[inline]
+    pub(super) fn spares(&self, subject: &Subject<'_>) -> Option<ExceptionId> {
+        if self.names.is_empty() && self.nets.is_empty() { None } else { self.find(subject) }
+    }
+
+    #[inline(never)]
+    fn find(&self, subject: &Subject<'_>) -> Option<ExceptionId> {
+        let client = subject.client.map(|client| client.to_canonical());
+        let by_name = subject.name.and_then(|name| self.covering(name).find(|&id| self.is_for(id, client)));
         let by_address = || {
-            let address = address?;
+            let address = meant(subject.address?);
             self.nets.iter().find(|(net, id)| net.contains(&address) && self.is_for(*id, client)).map(|(_, id)| *id)
         };
         by_name.or_else(by_address)

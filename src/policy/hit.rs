@@ -1,6 +1,6 @@
 //! One attempt as an engine saw it, before it is folded into a sighting.
 
-use super::RuleId;
+use super::{ClassId, RuleId};
 use crate::base::model::{Channel, Decision, Outcome};
 use crate::base::name::NameBuf;
 use std::net::IpAddr;
@@ -10,6 +10,8 @@ use std::net::IpAddr;
 pub struct Hit {
     /// The rule; means something under the policy that decided only.
     pub rule: RuleId,
+    /// The rule's class.
+    pub class: ClassId,
     /// What was decided.
     pub decision: Decision,
     /// What became of it.

@@ -63,7 +63,7 @@ pub struct Policy {
     /// Which client is of which group.
     members: group::Members,
     /// The policy of each group.
-    groups: Box<[Policy]>,
+    groups: Box<[Self]>,
     /// The group whose policy this is.
     group: Option<usize>,
 }
@@ -186,8 +186,8 @@ impl Policy {
     /// What the deciding rule's list answers in place of the true answer, where the operator lets it.
     #[must_use]
     pub fn answer_data(&self, verdict: &Verdict) -> Option<&AnswerData> {
-        let rule = verdict.rule.filter(|_| verdict.decision == Decision::Block)?;
-        self.rules.class(self.rules.class_of(rule)?)?.data.as_deref()
+        let class = verdict.class.filter(|_| verdict.decision == Decision::Block)?;
+        self.rules.class(class)?.data.as_deref()
     }
 
     /// Whether something below a name is allowed or observed, so that the name itself cannot be said not to exist.
@@ -218,7 +218,6 @@ impl Policy {
         if verdict.decision != Decision::Block {
             return None;
         }
-        let class = self.rules.class_of(verdict.rule?)?;
-        self.staged(class).map(|staged| &*staged.ede).filter(|ede| !ede.is_empty())
+        self.staged(verdict.class?).map(|staged| &*staged.ede).filter(|ede| !ede.is_empty())
     }
 }

@@ -237,6 +237,17 @@ impl RuleSet {
         }
     }
 
+    /// Whom the rules of a class are put down to, and what for.
+    #[must_use]
+    pub fn party(&self, class: ClassId) -> Option<(&Arc<str>, Purpose)> {
+        let class = self.class(class)?;
+        let party = match &class.vendor {
+            Some(vendor) => vendor,
+            None => &self.list(class.list)?.id,
+        };
+        Some((party, class.purpose))
+    }
+
     /// How a name rule compares; `None` for ranges, and for rules with conditions or without a name.
     #[must_use]
     pub fn name_match(&self, rule: RuleId) -> Option<Match> {
@@ -291,11 +302,12 @@ impl RuleSet {
                 (place.line, rule.text.to_string())
             }
         };
-        let class = self.class(self.class_of(rule)?)?;
-        let list = self.list(class.list)?;
+        let class = self.class_of(rule)?;
+        let (vendor, purpose) = self.party(class)?;
+        let list = self.list(self.class(class)?.list)?;
         Some(RuleFacts {
-            vendor: class.vendor.clone().unwrap_or_else(|| Arc::clone(&list.id)),
-            purpose: class.purpose,
+            vendor: Arc::clone(vendor),
+            purpose,
             list: Arc::clone(&list.id),
             revision: Arc::clone(&list.revision),
             place: format!("{}:{line}", list.file).into(),

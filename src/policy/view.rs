@@ -1,7 +1,8 @@
 //! Every rule of a rule set in turn, as gate, exports and counts want them.
 
 use super::apart::ApartRule;
-use super::rules::{ClassId, ListId, RuleId, RuleSet};
+use super::index::NameIndex;
+use super::rules::{ClassId, ListId, RangeRule, RuleId, RuleSet};
 use crate::base::name::{Match, NameRef};
 use ipnet::IpNet;
 
@@ -48,6 +49,22 @@ impl RuleSet {
             Some(RuleView { id: RuleId::of_apart(at), class: place.class, line: place.line, what: What::Apart(rule) })
         });
         names.chain(ranges).chain(apart)
+    }
+
+    /// What one rule takes: its own octets and its share of the indexes.
+    #[must_use]
+    pub fn octets_of(&self, rule: &RuleView<'_>) -> f64 {
+        let own = match rule.what {
+            What::Name(name, _) => NameIndex::entry_octets(name),
+            What::Range(_) => size_of::<RangeRule>(),
+            What::Apart(rule) => size_of_val(rule) + rule.text.len(),
+        };
+        let (indexes, rules) = match rule.what {
+            What::Name(..) => (self.names.table_bytes(), self.names.len()),
+            What::Range(_) => (self.addresses.bytes(), self.ranges.len()),
+            What::Apart(_) => (0, 1),
+        };
+        own as f64 + indexes as f64 / rules.max(1) as f64
     }
 
     /// The rules of one list.

@@ -287,7 +287,7 @@ pub(crate) fn ask(server: SocketAddr, ask: &Ask<'_>) -> Reply {
     Reply { message, octets }
 }
 
-fn over_udp(server: SocketAddr, query: &[u8]) -> Vec<u8> {
+pub(crate) fn over_udp(server: SocketAddr, query: &[u8]) -> Vec<u8> {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.connect(server).unwrap();
@@ -298,7 +298,7 @@ fn over_udp(server: SocketAddr, query: &[u8]) -> Vec<u8> {
     octets
 }
 
-fn over_tcp(server: SocketAddr, query: &[u8]) -> Vec<u8> {
+pub(crate) fn over_tcp(server: SocketAddr, query: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let len = u16::try_from(query.len()).unwrap();

@@ -10,7 +10,7 @@ use interdict::engine::resolver::{AnswerLimits, Ask, CacheKey, StoredAnswer, Tra
 use interdict::policy::list::vendor;
 use interdict::policy::{BlockSettings, Exception, Policy, RuleSet, RuleSetBuilder, Settings, Sinkhole, StageSetting};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Who asks.
 pub(crate) const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 7));
@@ -42,7 +42,13 @@ const NAMES: &[(&str, &str, &str)] = &[
 const RANGES: &[(&str, &str)] =
     &[("91.103.64.0/21", "vendor-network"), ("2a03:2480::/32", "vendor-network"), ("91.103.66.1/32", "web")];
 
-fn rules() -> RuleSet {
+/// The rules of the vendor file above.
+pub(crate) fn rules() -> Arc<RuleSet> {
+    static RULES: OnceLock<Arc<RuleSet>> = OnceLock::new();
+    Arc::clone(RULES.get_or_init(|| Arc::new(build())))
+}
+
+fn build() -> RuleSet {
     let mut text = VENDOR.to_owned();
     for (name, kind, purpose) in NAMES {
         text += &format!("[[domain]]\nname = \"{name}\"\nmatch = \"{kind}\"\npurpose = \"{purpose}\"\n{SOURCE}");
@@ -79,7 +85,7 @@ pub(crate) fn with(epoch: u64, answer: BlockAnswer, stage: Stage, excepted: &[&s
         sinkhole,
         ..Settings::default()
     };
-    Policy::new(epoch, Arc::new(rules()), Arc::new(settings), wall())
+    Policy::new(epoch, rules(), Arc::new(settings), wall())
 }
 
 fn wall() -> Wall {

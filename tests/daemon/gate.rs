@@ -267,9 +267,33 @@ fn vendor_files_and_included_lists_stand_before_the_gate_as_well() {
         "{}",
         ran.out
     );
-    lab.write("lists/more", "two.example\n");
+    lab.write("lists/more", names(20) + "not a name\n");
     lab.publish("one.example\n");
     home.run(&["sync"]).good();
+    let said = home.run(&["blocklist", "status"]).good();
+    assert!(said.contains("\ngeo: left out: lists/more:21: \"a\" is no @attribute"), "{said}");
     let rows = home.run(&["blocklist", "status", "--format", "json"]).json();
-    assert_eq!((&rows[0]["list"], &rows[0]["by"]["unknown"]), (&"geo".into(), &1.into()), "{rows}");
+    assert_eq!((&rows[0]["list"], &rows[0]["by"]["unknown"]), (&"geo".into(), &20.into()), "{rows}");
+}
+
+#[test]
+fn a_file_that_has_become_bad_does_not_slip_in_with_a_commit() {
+    let Some([mut lab, _]) = labs() else { return };
+    let upstream = open();
+    lab.publish("two.example\n");
+    let home = Home::new(upstream.address, &(entry(&lab, "geo") + MINE));
+    home.write("mine.txt", "one.example\n");
+    home.run(&["sync"]).good();
+    let daemon = home.start();
+    home.write("mine.txt", "# gone\n");
+    lab.publish("two.example\nthree.example\n");
+    let ran = home.run(&["sync"]);
+    assert!(ran.code == Some(1) && ran.out.contains("mine: refused by the gate (minimum)"), "{}", ran.out);
+    assert_eq!(
+        ["one.example", "two.example", "three.example"].map(|name| is_blocked(&daemon, name)),
+        [true, true, false]
+    );
+    home.write("mine.txt", "one.example\n");
+    home.run(&["sync"]).good();
+    assert_eq!(["one.example", "three.example"].map(|name| is_blocked(&daemon, name)), [true, true]);
 }

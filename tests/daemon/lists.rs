@@ -411,6 +411,8 @@ fn revisions_and_files_are_compared_and_tried_on_a_query_log() {
     let stats = home.run(&["blocklist", "stats", "--format", "json"]).json();
     let geo = stats.as_array().unwrap().iter().find(|row| row["list"] == "geo").unwrap();
     assert_eq!((&geo["bytes"], &geo["rules"], &geo["hits"]), (&25.into(), &2.into(), &1.into()));
+    // Two entries of header and name at least, and the tables' share at most.
+    assert!((40..1_000).contains(&geo["memory"].as_u64().unwrap()), "{geo}");
     let bundled = stats.as_array().unwrap().iter().find(|row| row["list"] == "kaspersky").unwrap();
     assert!(bundled["bytes"].as_u64().unwrap() > 10_000 && bundled["rules"].as_u64().unwrap() > 100, "{bundled}");
 }

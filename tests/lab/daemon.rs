@@ -121,6 +121,18 @@ impl Daemon {
         kib.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
+    /// A figure of `/proc/PID/status` that is given in kB.
+    pub(crate) fn status_octets(&self, figure: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let kib = text.lines().find_map(|line| line.strip_prefix(figure)).unwrap();
+        kib.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
+    /// Lets the peak of its memory start anew.
+    pub(crate) fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
     /// Processor time that it took so far.
     pub(crate) fn processor_time(&self) -> Duration {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();

@@ -6,6 +6,7 @@ use crate::load::{Case, Checked, Tally, ask_once, socket};
 use crate::malformed::{Reply, Seed, seeds};
 use crate::tier;
 use crate::upstream::{Habits, Upstream, address_of};
+use interdict::io::sys::limits::raise_open_files;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use socket2::{Domain, Socket, Type};
@@ -151,7 +152,9 @@ fn stream(client: u8, server: SocketAddr) -> TcpStream {
 }
 
 pub(crate) fn slow_streams_starve_nobody() {
-    let streams = tier::count(60, 500, 900);
+    // More than there are places: then those that have asked nothing for longest leave first.
+    let streams = tier::count(60, 2_000, 10_000);
+    raise_open_files(streams as u64 + 1_000).unwrap();
     let upstream = Upstream::start(Habits::default());
     let site = Site::new(&upstream, "");
     let daemon = site.start();
@@ -162,12 +165,13 @@ pub(crate) fn slow_streams_starve_nobody() {
     // One in three says half a length, one a message octet by octet, one asks and never reads.
     let begun = Instant::now();
     let mut slow: Vec<(usize, TcpStream)> =
-        (0..streams).map(|n| (n, stream(20 + (n % 8) as u8, daemon.address))).collect();
+        (0..streams).map(|n| (n, stream(20 + (n % 100) as u8, daemon.address))).collect();
     let message = framed(&query(7, BLOCKED, A));
     for (n, stream) in &mut slow {
         stream.set_nonblocking(true).unwrap();
         let first = if *n % 3 == 0 { &message[..1] } else { &message[..3] };
-        stream.write_all(first).unwrap();
+        // It may have had to leave already.
+        let _ = stream.write_all(first);
     }
     let mut octets = 3;
     let (mut ended, mut fresh) = (0, 0);

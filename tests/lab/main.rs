@@ -16,6 +16,7 @@ mod hostile;
 mod kill;
 mod load;
 mod malformed;
+mod memory;
 mod reload;
 mod upstream;
 
@@ -29,6 +30,12 @@ fn sigkill_loses_at_most_a_second() {
 #[test]
 fn reloads_lose_nothing() {
     reload::reloads_lose_nothing();
+}
+
+/// A reload takes no more memory than the rules that it builds and 16 MiB, and gives it back within two seconds, each time.
+#[test]
+fn reloads_give_their_memory_back() {
+    memory::reloads_give_their_memory_back();
 }
 
 /// When the date of a clause passes, what it forbids is blocked within a second: also what the cache holds.

@@ -1,6 +1,6 @@
 //! Plays a scenario: the client and the servers as it says, everything between them as it runs in the daemon.
 
-use crate::dns_fixture::{CLIENT, with};
+use crate::dns_fixture::{CLIENT, rules, with};
 use crate::message::{hex, name, opt, option, option_of, question_end, rcode, record, rtype, shown, shown_words};
 use crate::script::{Scenario, Step};
 use interdict::base::model::{BlockAnswer, Now, Stage};
@@ -8,8 +8,9 @@ use interdict::engine::resolver::core::{
     Core, CoreSettings, Counters, ExchangeFailure, Mode, Transmit, Waiter, ZoneServers,
 };
 use interdict::engine::resolver::front::{self, Outcome};
-use interdict::engine::resolver::{Ask, Cache, Transport};
-use interdict::policy::{Policy, Sinkhole};
+use interdict::engine::resolver::{Ask, Cache, Cookies, Transport};
+use interdict::policy::local::{Local, LocalRecord, LocalSettings};
+use interdict::policy::{Policy, Settings, Sinkhole};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub(crate) struct Setup {
     pub(crate) core: CoreSettings,
     pub(crate) stale_max: u32,
     pub(crate) cache_bytes: usize,
+    pub(crate) local: LocalSettings,
 }
 
 /// What went otherwise than written.
@@ -40,6 +42,7 @@ struct World {
     cache: Arc<Cache>,
     counters: Arc<Counters>,
     policy: Policy,
+    local: Arc<Local>,
     epoch: u64,
     now: Now,
     /// Sent upstream and not looked at.
@@ -50,12 +53,19 @@ struct World {
     replies: VecDeque<Vec<u8>>,
     /// The last message of the client was dropped.
     dropped: bool,
+    /// Toward clients.
+    cookies: Cookies,
+    scratch: Vec<u8>,
 }
 
 /// Plays a scenario under settings that `change` has changed.
 pub(crate) fn play(scenario: &Scenario, change: &impl Fn(&mut Setup)) -> Result<(), Wrong> {
-    let mut setup =
-        Setup { core: CoreSettings::new(vec![server(1), server(2)]), stale_max: 86_400, cache_bytes: 1 << 20 };
+    let mut setup = Setup {
+        core: CoreSettings::new(vec![server(1), server(2)]),
+        stale_max: 86_400,
+        cache_bytes: 1 << 20,
+        local: LocalSettings::default(),
+    };
     scenario.steps.iter().filter(|step| step.verb == "set").for_each(|step| set(&mut setup, step));
     change(&mut setup);
     let mut world = World::new(&setup);
@@ -90,11 +100,15 @@ fn set(setup: &mut Setup, step: &Step) {
         "links_max" => answers.links_max = value.parse().unwrap(),
         "records_max" => answers.records_max = value.parse().unwrap(),
         "queries" => setup.core.bounds.queries = number(),
+        "record" => setup.local.records.push(step.words[1..].join(" ").parse::<LocalRecord>().unwrap()),
+        "private_name" => setup.local.private_names.push(value.parse().unwrap()),
+        "rebind_protection" => setup.local.rebind_protection = value == "on",
+        "canaries" => setup.local.canaries = value == "on",
         _ => panic!("set {key} is not known"),
     }
 }
 
-fn policy(epoch: u64, step: Option<&Step>) -> Policy {
+fn policy(epoch: u64, local: &Arc<Local>, step: Option<&Step>) -> Policy {
     let has = |word: &str| step.is_some_and(|step| step.has(word));
     let stage = match () {
         () if has("off") => Stage::Off,
@@ -103,24 +117,33 @@ fn policy(epoch: u64, step: Option<&Step>) -> Policy {
     };
     let answer = step.and_then(|step| step.value("answer")).unwrap_or("null").parse::<BlockAnswer>().unwrap();
     let excepted: Vec<&str> = step.and_then(|step| step.value("except")).into_iter().collect();
-    with(epoch, answer, stage, &excepted, Sinkhole::default())
+    let base = with(epoch, answer, stage, &excepted, Sinkhole::default());
+    let settings = Settings { local: Arc::clone(local), ..base.settings().clone() };
+    Policy::new(epoch, rules(), Arc::new(settings), base.at())
 }
 
 impl World {
     fn new(setup: &Setup) -> Self {
         let counters = Arc::new(Counters::default());
+        // As the config does it: names with servers of their own may have private addresses.
+        let mut local = setup.local.clone();
+        local.private_names.extend(setup.core.zones.iter().map(|zone| zone.name.clone()));
+        let local = Arc::new(Local::new(local));
         let cache = Arc::new(Cache::with_stale(setup.cache_bytes, 7, setup.stale_max));
         Self {
             core: Core::new(&setup.core, Arc::clone(&cache), Arc::clone(&counters), [7; 32]),
             cache,
             counters,
-            policy: policy(1, None),
+            policy: policy(1, &local, None),
+            local,
             epoch: 1,
             now: crate::dns_fixture::at(0),
             out: VecDeque::new(),
             seen: BTreeMap::new(),
             replies: VecDeque::new(),
             dropped: false,
+            cookies: Cookies::new([1, 2]),
+            scratch: vec![0; 65_535],
         }
     }
 
@@ -144,7 +167,7 @@ impl World {
             "count" => self.count(step),
             "policy" => {
                 self.epoch += 1;
-                self.policy = policy(self.epoch, Some(step));
+                self.policy = policy(self.epoch, &self.local, Some(step));
                 Ok(())
             }
             verb => panic!("line {}: {verb} is no step", step.line),
@@ -192,12 +215,11 @@ impl World {
     }
 
     fn ask(&mut self, transport: Transport, message: &[u8]) {
-        let mut out = vec![0; 65_535];
-        let ask = Ask { client: CLIENT, transport, message };
-        let outcome = front::answer(self.now, &self.policy, &self.cache, &ask, &mut out);
+        let ask = Ask { cookies: Some((&self.cookies, CLIENT)), ..Ask::new(CLIENT, transport, message) };
+        let outcome = front::answer(self.now, &self.policy, &self.cache, &ask, &mut self.scratch);
         self.dropped = matches!(outcome, Outcome::Drop(_) | Outcome::Answered { len: 0, .. });
         match outcome {
-            Outcome::Answered { len, .. } if len > 0 => self.replies.push_back(out[..len].to_vec()),
+            Outcome::Answered { len, .. } if len > 0 => self.replies.push_back(self.scratch[..len].to_vec()),
             Outcome::Miss(miss) => {
                 let waiter = Waiter { client: CLIENT, transport, message: message.into(), token: () };
                 self.core.handle_miss(self.now.mono, &miss.key, waiter);
@@ -223,8 +245,8 @@ impl World {
                 return Err(format!("{word} is {}", !want));
             }
         }
-        if flags & 0x8000 == 0 || flags & 0x0080 == 0 {
-            return Err("QR and RA are to be set".to_owned());
+        if flags & 0x8000 == 0 || (flags & 0x0080 != 0) == step.has("!ra") {
+            return Err("QR is clear, or RA is not as it should be".to_owned());
         }
         if step.has("noopt") != message.edns.is_none() {
             return Err("the OPT is there, or it is not".to_owned());
@@ -325,16 +347,17 @@ impl World {
         self.core.handle_timeout(self.now.mono);
         self.out.extend(std::iter::from_fn(|| self.core.poll_transmit()));
         while self.core.poll_close().is_some() {}
-        let mut out = vec![0; 65_535];
+        let out = &mut self.scratch;
         while let Some(reply) = self.core.poll_reply() {
             let waiter = reply.waiter;
-            let ask = Ask { client: waiter.client, transport: waiter.transport, message: &waiter.message };
+            let cookies = Some((&self.cookies, CLIENT));
+            let ask = Ask { cookies, ..Ask::new(waiter.client, waiter.transport, &waiter.message) };
             let len = match reply.result {
-                Ok(stored) => match front::answer_from(self.now, &self.policy, &stored, &ask, &mut out) {
+                Ok(stored) => match front::answer_from(self.now, &self.policy, &stored, &ask, out) {
                     Outcome::Answered { len, .. } => len,
                     Outcome::Miss(_) | Outcome::Drop(_) => 0,
                 },
-                Err(failure) => front::fail(&ask, failure, &mut out),
+                Err(failure) => front::fail(self.now, &ask, failure, out),
             };
             if len > 0 {
                 self.replies.push_back(out[..len].to_vec());

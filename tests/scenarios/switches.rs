@@ -6,7 +6,7 @@ use crate::play::Setup;
 pub(crate) type Switch = (&'static str, fn(&mut Setup));
 
 /// All of them.
-pub(crate) const ALL: [Switch; 24] = [
+pub(crate) const ALL: [Switch; 25] = [
     ("random case", |s| s.core.conduct.random_case = false),
     ("cookies", |s| s.core.conduct.cookies = false),
     ("TCP after a near miss", |s| s.core.conduct.near_miss_to_tcp = false),
@@ -15,6 +15,7 @@ pub(crate) const ALL: [Switch; 24] = [
     ("TCP after truncation", |s| s.core.conduct.tcp_when_truncated = false),
     ("a retry without EDNS", |s| s.core.conduct.without_edns = false),
     ("fail-over", |s| s.core.conduct.fail_over = false),
+    ("following aliases", |s| s.core.conduct.follow = false),
     ("back-off", |s| s.core.conduct.back_off = false),
     ("asking identical questions once", |s| s.core.conduct.join = false),
     ("prefetch", |s| s.core.conduct.prefetch = false),

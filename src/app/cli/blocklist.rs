@@ -79,7 +79,7 @@ fn lines_left_out(lists: &Lists, list: &Blocklist, out: &mut Out) -> Result<(), 
     let mut shown = 0;
     for (file, report) in lists.reports_of(&list.id) {
         for line in report.left_out().into_iter().take(LEFT_OUT_SHOWN) {
-            out.line(&printable(&format!("{}: left out: {file}:{}: {}", list.id, line.line, line.why)))?;
+            out.line(&printable(&format!("{}: left out: {}: {}", list.id, line.place(file), line.why)))?;
             shown += 1;
         }
     }

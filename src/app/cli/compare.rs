@@ -162,7 +162,7 @@ fn asked(line: &str) -> Option<String> {
     }
 }
 
-/// Octets of text, rules, and what the ledger saw of each list and vendor.
+/// Octets of text, rules, the memory that these take, and what the ledger saw of each list and vendor.
 pub(super) fn stats(format: TableFormat, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let lists = during("reading lists", || lists::load(config))?;
     let mut hits: BTreeMap<String, u64> = BTreeMap::new();
@@ -176,19 +176,22 @@ pub(super) fn stats(format: TableFormat, config: &Config, out: &mut Out) -> Resu
         Err(StoreError::Missing { .. }) => {}
         Err(error) => return Err(Failure::failed(error)),
     }
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<String, (usize, f64)> = BTreeMap::new();
     for rule in lists.rules.rules() {
         let Some(class) = lists.rules.class(rule.class) else { continue };
         let whose = class.vendor.clone().or_else(|| lists.rules.list(class.list).map(|list| Arc::clone(&list.id)));
-        *counts.entry(whose.map_or_else(String::new, |id| id.to_string())).or_default() += 1;
+        let (count, octets) = counts.entry(whose.map_or_else(String::new, |id| id.to_string())).or_default();
+        *count += 1;
+        *octets += lists.rules.octets_of(&rule);
     }
-    let mut table = Table::new(&["list", "bytes", "rules", "hits"]);
+    let mut table = Table::new(&["list", "bytes", "rules", "memory", "hits"]);
     let mut rows = Vec::new();
     for id in counts.keys().chain(lists.octets.keys()).collect::<BTreeSet<_>>() {
-        let (rules, seen) = (counts.get(id).copied().unwrap_or(0), hits.get(id).copied().unwrap_or(0));
-        let octets = lists.octets.get(id).copied().unwrap_or(0);
-        table.row(vec![id.clone(), octets.to_string(), rules.to_string(), seen.to_string()]);
-        rows.push(json!({ "list": id, "bytes": octets, "rules": rules, "hits": seen }));
+        let (rules, memory) = counts.get(id).copied().unwrap_or_default();
+        let (bytes, seen) = (lists.octets.get(id).copied().unwrap_or(0), hits.get(id).copied().unwrap_or(0));
+        let memory = memory.round() as u64;
+        table.row(vec![id.clone(), bytes.to_string(), rules.to_string(), memory.to_string(), seen.to_string()]);
+        rows.push(json!({ "list": id, "bytes": bytes, "rules": rules, "memory": memory, "hits": seen }));
     }
     print(&table, &rows, format, out)?;
     if format == TableFormat::Table {

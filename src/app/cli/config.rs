@@ -28,7 +28,7 @@ pub(super) fn run(command: &ConfigCommand, named: Option<&Path>, out: &mut Out) 
                 let left_out = report.bad + report.ignored;
                 out.line(&format!("list {id}: {} rules, {left_out} lines left out", report.rules))?;
                 for line in report.left_out() {
-                    out.line(&printable(&format!("  {file}:{}: {}", line.line, line.why)))?;
+                    out.line(&printable(&format!("  {}: {}", line.place(file), line.why)))?;
                 }
             }
             for warning in lists.warnings.values().flatten() {

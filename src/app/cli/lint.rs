@@ -46,11 +46,11 @@ fn one(file: &Path, format: Format, gate: &Gate) -> Result<Vec<String>, String> 
     let list = Blocklist::of_file(ID, file, format);
     let lists = lists::read_whole(&list, file).map_err(|why| why.to_string())?;
     let mut lines = Vec::new();
-    for (_, report) in lists.reports_of(ID) {
+    for (path, report) in lists.reports_of(ID) {
         let left_out = report.bad + report.ignored;
         lines.push(format!("{shown}: good: {} rules, {left_out} lines left out", report.rules));
         let told = report.left_out();
-        lines.extend(told.iter().map(|line| format!("  {shown}:{}: {}", line.line, printable(&line.why))));
+        lines.extend(told.iter().map(|line| printable(&format!("  {}: {}", line.place(path), line.why))));
         let more = left_out.saturating_sub(told.len());
         if more > 0 {
             lines.push(format!("  {shown}: and {more} more"));

@@ -10,6 +10,7 @@ use crate::app::time::parse_span;
 use crate::base::model::{Outcome, Wall};
 use crate::io::store::{Filter, Ledger, ReportRow, StoreError};
 use serde_json::{Value, json};
+use std::net::IpAddr;
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
@@ -19,6 +20,8 @@ impl From<StoreError> for Failure {
 
 /// What every report says of itself.
 const MEANING: &str = "An attempt is a contact, not an infection; silence here is not absence.";
+/// What a report with forwarders says besides.
+const FORWARDERS: &str = "A forwarder asks for others: what it asks says nothing about itself.";
 
 pub(super) fn run(args: &ReportArgs, config: &Config, out: &mut Out) -> Result<u8, Failure> {
     let since = args.since.as_deref().map(since).transpose()?;
@@ -26,8 +29,8 @@ pub(super) fn run(args: &ReportArgs, config: &Config, out: &mut Out) -> Result<u
     let rows = ledger.rows(&Filter { since, vendor: args.vendor.clone() })?;
     let mut table =
         Table::new(&["endpoint", "vendor", "purpose", "first", "last", "count", "outcome", "channel", "destinations"]);
-    rows.iter().for_each(|row| table.row(cells(row)));
-    let objects: Vec<Value> = rows.iter().map(object).collect();
+    rows.iter().for_each(|row| table.row(cells(row, forwarder(row, config))));
+    let objects: Vec<Value> = rows.iter().map(|row| object(row, forwarder(row, config))).collect();
     if args.format == TableFormat::Table && rows.is_empty() {
         out.line("No attempt is recorded.")?;
     } else {
@@ -46,6 +49,9 @@ pub(super) fn run(args: &ReportArgs, config: &Config, out: &mut Out) -> Result<u
             out.line(&format!("\n{stretches} not covered{last}."))?;
         }
         out.line(&format!("\n{MEANING}"))?;
+        if rows.iter().any(|row| forwarder(row, config).is_some()) {
+            out.line(FORWARDERS)?;
+        }
     }
     Ok(0)
 }
@@ -59,6 +65,17 @@ fn since(text: &str) -> Result<Wall, Failure> {
         Err(_) => moment(Some(text)).map_err(|_| {
             Failure::wrong(format!("--since {text:?} is neither a time (2026-11-01) nor a span (24h, 7d)"))
         }),
+    }
+}
+
+/// How an endpoint is known to ask for others: told by the config, or by what it asks.
+fn forwarder(row: &ReportRow, config: &Config) -> Option<&'static str> {
+    let named = |address: &String| {
+        address.parse().is_ok_and(|at: IpAddr| config.forwarders.iter().any(|forwarder| forwarder.net.contains(&at)))
+    };
+    match row.endpoint.addresses.iter().any(named) {
+        true => Some("configured"),
+        false => row.endpoint.is_forwarder.then_some("detected"),
     }
 }
 
@@ -76,12 +93,13 @@ fn outcomes(row: &ReportRow) -> impl Iterator<Item = (Outcome, u64)> + '_ {
     Outcome::ALL.iter().map(|outcome| (*outcome, row.outcomes.of(*outcome)))
 }
 
-fn cells(row: &ReportRow) -> Vec<String> {
+fn cells(row: &ReportRow, forwarder: Option<&str>) -> Vec<String> {
     let endpoint = row.endpoint.names.first().or_else(|| row.endpoint.addresses.first());
     let outcome = outcomes(row).filter(|(_, count)| *count > 0).map(|(outcome, count)| format!("{outcome} {count}"));
     let destinations = row.destinations.iter().map(|destination| destination.destination.clone());
+    let endpoint = endpoint.cloned().unwrap_or_else(|| format!("#{}", row.endpoint.id));
     vec![
-        endpoint.cloned().unwrap_or_else(|| format!("#{}", row.endpoint.id)),
+        endpoint + if forwarder.is_some() { " (forwarder)" } else { "" },
         row.vendor.clone(),
         row.purpose.to_string(),
         row.first.to_string(),
@@ -93,13 +111,14 @@ fn cells(row: &ReportRow) -> Vec<String> {
     ]
 }
 
-fn object(row: &ReportRow) -> Value {
+fn object(row: &ReportRow, forwarder: Option<&str>) -> Value {
     let outcomes: serde_json::Map<String, Value> =
         outcomes(row).map(|(outcome, count)| (outcome.to_string(), count.into())).collect();
     let endpoint = &row.endpoint;
     json!({
         "endpoint": {
             "id": endpoint.id, "addresses": endpoint.addresses, "macs": endpoint.macs, "names": endpoint.names,
+            "forwarder": forwarder,
         },
         "vendor": row.vendor,
         "purpose": row.purpose.as_str(),

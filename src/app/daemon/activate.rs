@@ -9,7 +9,10 @@ use crate::app::lists::{self, Lists};
 use crate::app::sync::Build;
 use crate::app::time::{Believed, believed};
 use crate::base::model::Wall;
-use crate::io::store::{Activation, Gap, GapReason, Note, Sender};
+use crate::io::listen::ForwarderSink;
+use crate::io::store::{Activation, Gap, GapReason, Note, Sender, StoreMessage};
+use crate::io::sys::clock;
+use crate::io::sys::memory::give_back;
 use crate::policy::list::Report;
 use crate::policy::{Policy, Settings};
 use arc_swap::ArcSwap;
@@ -95,6 +98,15 @@ impl Activator {
         Arc::clone(&self.policy)
     }
 
+    /// Where listeners tell that a client asks for many others.
+    pub(super) fn forwarder_sink(&self) -> ForwarderSink {
+        let ledger = self.ledger.clone();
+        Box::new(move |address| {
+            // The next hour tells again where there is no room for it now.
+            ledger.try_send(StoreMessage::Note(Note::Forwarder { address, at: clock::now().wall }));
+        })
+    }
+
     /// The policy in force.
     pub(super) fn policy(&self) -> Arc<Policy> {
         self.policy.load_full()
@@ -173,24 +185,24 @@ impl Activator {
 
     /// The lists of a new config, if the gate lets them in. What is left out already may stay so.
     fn lists_of(&self, config: &Config) -> Result<Lists, String> {
-        let (old, before) = {
-            let state = self.state();
-            (state.config.clone(), state.lists.clone())
-        };
-        let mut lists =
-            lists::load_lacking(config, None, &is_in(&before.left_out)).map_err(|error| error.to_string())?;
+        let (old, before) = self.in_force();
+        let may_lack = |feed: &str| before.is_left_out(feed);
+        let mut lists = lists::load_lacking(config, None, &may_lack).map_err(|error| error.to_string())?;
         judge_all(config, &mut lists, Some(InForce { config: &old, lists: &before }))?;
         Ok(lists)
+    }
+
+    /// Config and lists; the rules themselves are shared, not copied.
+    fn in_force(&self) -> (Config, Lists) {
+        let state = self.state();
+        (state.config.clone(), state.lists.clone())
     }
 
     /// Puts rules in force that `build` makes of the config in force; its error leaves everything as it was.
     pub(super) fn replace(&self, build: &mut Build<'_>) -> Result<(), String> {
         let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let (config, left_out) = {
-            let state = self.state();
-            (state.config.clone(), state.lists.left_out.clone())
-        };
-        let mut lists = build(&config, &is_in(&left_out))?;
+        let (config, in_force) = self.in_force();
+        let mut lists = build(&config, Some(&in_force))?;
         let mut state = self.state();
         // Of the other lists nothing has changed.
         let mut warnings = std::mem::take(&mut state.lists.warnings);
@@ -235,7 +247,11 @@ impl Activator {
         let now = believed(Some(policy.at()));
         self.mind_clock(&now);
         let mut state = self.state();
+        let retired = state.retired.len();
         state.retired.retain(|old| Arc::strong_count(old) > 1);
+        if state.retired.len() != retired {
+            give_back();
+        }
         let paused_out = state.pause.as_ref().is_some_and(|pause| pause.until <= now.at);
         if paused_out {
             self.end_pause(&mut state, now.at);
@@ -291,10 +307,6 @@ impl Activator {
         // Whoever panicked with the lock left a state that was whole before its last assignment.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn is_in(left_out: &[(String, String)]) -> impl Fn(&str) -> bool + use<'_> {
-    |feed| left_out.iter().any(|(id, _)| id == feed)
 }
 
 /// What of a new config only a restart brings.

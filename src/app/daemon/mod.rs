@@ -34,6 +34,7 @@ use crate::engine::resolver::core::Counters;
 use crate::io::control::Server;
 use crate::io::store::{self, Store, StoreError, StoreSettings, Writer};
 use crate::io::sys::clock;
+use crate::io::sys::memory;
 use crate::io::sys::socket::ListenError;
 use activate::Activator;
 use follow::Follower;
@@ -84,11 +85,13 @@ pub enum StartError {
 /// # Errors
 /// What kept it from starting, or from writing the last of the ledger.
 pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Result<(), StartError> {
+    memory::map_large_blocks();
     let now = clock::now().wall;
     let store = Store::open(&config.store, StoreSettings { retention_days: config.keep_days }, now)?;
     let last = store.last_activation()?;
     let mut lists = lists::load_lacking(&config, None, &|_| true)?;
     judge_all(&config, &mut lists, None).map_err(StartError::Gate)?;
+    memory::give_back();
     let (mut watch, upstreams) = Watch::new(&config);
     let opened = wire::open(&config)?;
     let addresses: Vec<SocketAddr> = opened.iter().map(|listeners| listeners.address).collect();

@@ -117,6 +117,6 @@ fn left_out(list: &str, file: &str, report: &Report) -> Option<String> {
     let counted: Vec<String> =
         counted.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     let first = report.left_out().into_iter().next()?;
-    let (counted, line, why) = (counted.join(", "), first.line, &first.why);
-    Some(format!("list {list}: lines left out: {counted}; the first is {file}:{line}: {why}"))
+    let (counted, place, why) = (counted.join(", "), first.place(file), &first.why);
+    Some(format!("list {list}: lines left out: {counted}; the first is {place}: {why}"))
 }

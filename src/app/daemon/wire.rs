@@ -77,7 +77,7 @@ pub(super) fn start(
     });
     let streams_max = CONNECTIONS_MAX.min(open_files / 4 / opened.len().max(1));
     tasks.spawn_on(upstream::run(settings, Arc::clone(&plane), missed, servers, stop.clone()), runtime.handle());
-    let clients = Arc::new(activator.with_config(clients));
+    let clients = Arc::new(activator.with_config(clients).telling(activator.forwarder_sink()));
     let mut running = Running { workers: Vec::new(), runtime, tasks, stop };
     for listeners in opened {
         let listening = Listening {

@@ -2,7 +2,7 @@
 
 use super::{Feed, feeds};
 use crate::app::config::Config;
-use crate::app::gate::judge_feed;
+use crate::app::gate::{InForce, judge_feed, judge_files};
 use crate::app::lists::{self, Lists};
 use crate::app::time::believed;
 use crate::io::sync::source::{Change, Snapshot};
@@ -28,8 +28,8 @@ pub enum Wish {
     Import(PathBuf),
 }
 
-/// Makes rules of a config. Feeds that its second argument names may be left out where they cannot be used, since they are already.
-pub type Build<'a> = dyn FnMut(&Config, &dyn Fn(&str) -> bool) -> Result<Lists, String> + 'a;
+/// Makes rules of a config, beside the lists that are in force where a daemon runs.
+pub type Build<'a> = dyn FnMut(&Config, Option<&Lists>) -> Result<Lists, String> + 'a;
 
 /// Where rules are put in force.
 pub trait Place {
@@ -168,9 +168,9 @@ fn take(feed: &Feed, update: Update, trial: bool, place: &dyn Place) -> Done {
     let mut rules = None;
     let mut warnings = Vec::new();
     let mut refused = None;
-    let result = place.put_in_force(&mut |config, may_lack| {
+    let result = place.put_in_force(&mut |config, in_force| {
         let update = update.take().ok_or("asked twice")?;
-        let lists = rules_with(config, feed, (&update.snapshot, update.change), may_lack)?;
+        let lists = rules_with(config, feed, (&update.snapshot, update.change), in_force)?;
         warnings = feed.lists.iter().filter_map(|id| lists.warnings.get(id)).flatten().cloned().collect();
         rules = Some(feed.lists.iter().filter_map(|id| lists.counts.get(id)).sum());
         if trial {
@@ -201,16 +201,22 @@ fn rules_with(
     config: &Config,
     feed: &Feed,
     (snapshot, change): (&Snapshot, Change),
-    may_lack: &dyn Fn(&str) -> bool,
+    in_force: Option<&Lists>,
 ) -> Result<Lists, String> {
     let feeds = feeds(config);
     let still = feeds.iter().find(|other| other.id == feed.id && other.place == feed.place);
     let still = still.ok_or_else(|| format!("{} has left the config meanwhile", feed.id))?;
     let replaced = Some((still, snapshot));
-    let mut lists = lists::load_lacking(config, replaced, may_lack).map_err(|why| why.to_string())?;
+    // What is left out already may stay so; without a daemon the next start sees.
+    let may_lack = |id: &str| in_force.is_none_or(|lists| lists.is_left_out(id));
+    let mut lists = lists::load_lacking(config, replaced, &may_lack).map_err(|why| why.to_string())?;
     // Whoever goes back, or holds a commit, means to lose or gain what lies between.
     let is_compared = change == Change::Newer;
     judge_feed(config, still, &mut lists, is_compared)?;
+    if let Some(in_force) = in_force {
+        // Files were read again, and may have changed since.
+        judge_files(config, &mut lists, InForce { config, lists: in_force })?;
+    }
     Ok(lists)
 }
 
@@ -226,7 +232,7 @@ pub struct Alone<'a> {
 
 impl Place for Alone<'_> {
     fn put_in_force(&self, build: &mut Build<'_>) -> Result<(), String> {
-        build(self.config, &|_| true).map(drop)
+        build(self.config, None).map(drop)
     }
 
     fn resolve(&self, host: &str) -> Vec<IpAddr> {

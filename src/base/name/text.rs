@@ -37,10 +37,18 @@ impl Name {
     /// # Errors
     /// The first thing wrong with the text.
     pub fn parse_host(text: &str) -> Result<Self, NameError> {
-        if let Some(bad) = text.chars().find(|c| !matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.')) {
-            return Err(NameError::NotHost(bad));
+        let mut buf = NameBuf::new();
+        if text == "." {
+            return Ok(buf.as_ref().to_name());
         }
-        text.parse()
+        let is_host = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.');
+        if !text.as_bytes().iter().all(is_host) {
+            let bad = text.chars().find(|c| !u8::try_from(*c).is_ok_and(|octet| is_host(&octet)));
+            return Err(NameError::NotHost(bad.unwrap_or('?')));
+        }
+        let text = text.strip_suffix('.').unwrap_or(text);
+        text.as_bytes().split(|octet| *octet == b'.').try_for_each(|label| buf.push_label(label))?;
+        Ok(buf.as_ref().to_name())
     }
 }
 

@@ -5,12 +5,12 @@
 //! together into one entry for each client, rule, channel and outcome. When the rest is used too, which takes thousands of
 //! client addresses within one flush, attempts are counted as lost.
 
-use crate::base::model::{Channel, Decision, Destination, Origin, Outcome, Sighting, Wall};
+use super::batch::Batch;
+use crate::base::model::{Channel, Decision, Origin, Outcome, Wall};
 use crate::base::name::{NAME_OCTETS_MAX, NameRef};
-use crate::policy::{Hit, Policy, RuleId};
+use crate::policy::{ClassId, Hit, Policy, RuleId};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,115 +22,46 @@ const ARENA_OCTETS_PER_SLOT: usize = 48;
 /// Batches that an epoch change closed and that wait for the flush; one is usual, more than a few are a storm of reloads.
 const CLOSED_MAX: usize = 16;
 
-/// Attempts of one kind under one policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Folded {
-    /// The client's address, IPv4 as such.
-    pub client: IpAddr,
-    /// Who caused it.
-    pub origin: Origin,
-    /// The rule, of the batch's policy.
-    pub rule: RuleId,
-    /// What was decided.
-    pub decision: Decision,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// How it was seen.
-    pub channel: Channel,
-    /// Where it wanted to go.
-    pub destination: Destination,
-    /// The port, where the channel has one.
-    pub port: Option<u16>,
-    /// First attempt.
-    pub first: Wall,
-    /// Last attempt.
-    pub last: Wall,
-    /// Attempts, exact.
-    pub count: u64,
-}
-
-/// What one folder recorded under one policy between two flushes.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// The policy that decided; rules are ids of its epoch.
-    pub policy: Arc<Policy>,
-    /// Attempts by kind, in the order of their first arrival.
-    pub rows: Vec<Folded>,
-    /// Attempts that no row had room for.
-    pub lost: u64,
-}
-
-impl Batch {
-    /// Attempts in the rows.
-    #[must_use]
-    pub fn attempts(&self) -> u64 {
-        self.rows.iter().fold(0, |sum, row| sum.saturating_add(row.count))
-    }
-
-    /// Resolves the rules: sightings mean the same in any epoch. Attempts by a rule that the policy does not have, which no
-    /// engine makes, come back as lost.
-    #[must_use]
-    pub fn into_sightings(self) -> (Vec<Sighting>, u64) {
-        let policy = self.policy.id();
-        let mut facts: HashMap<_, _, RandomState> = HashMap::default();
-        let mut lost = self.lost;
-        let mut sightings = Vec::with_capacity(self.rows.len());
-        for row in self.rows {
-            let known = facts.entry(row.rule).or_insert_with(|| self.policy.facts(row.rule).map(Arc::new));
-            let Some(rule) = known else {
-                lost = lost.saturating_add(row.count);
-                continue;
-            };
-            sightings.push(Sighting {
-                client: row.client,
-                origin: row.origin,
-                channel: row.channel,
-                destination: row.destination,
-                port: row.port,
-                rule: Arc::clone(rule),
-                verdict: row.decision,
-                outcome: row.outcome,
-                first: row.first,
-                last: row.last,
-                count: row.count,
-                policy,
-            });
-        }
-        (sightings, lost)
-    }
-}
-
 /// What makes two attempts one kind, the name apart, which lies in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    client: IpAddr,
-    origin: Origin,
-    rule: RuleId,
-    decision: Decision,
-    outcome: Outcome,
-    channel: Channel,
-    target: Target,
-    port: Option<u16>,
+pub(super) struct Key {
+    pub(super) client: IpAddr,
+    pub(super) origin: Origin,
+    pub(super) rule: RuleId,
+    pub(super) decision: Decision,
+    pub(super) outcome: Outcome,
+    pub(super) channel: Channel,
+    pub(super) target: Target,
+    pub(super) port: Option<u16>,
 }
 
 /// The kind of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Target {
+pub(super) enum Target {
     Name,
     Address(IpAddr),
     Other,
 }
 
-#[derive(Debug)]
-struct Entry {
-    key: Key,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) key: Key,
     hash: u64,
     /// Where the name stands in the arena; nothing for other destinations.
     name_at: u32,
     name_len: u8,
-    first: Wall,
-    last: Wall,
-    count: u64,
+    pub(super) class: ClassId,
+    pub(super) first: Wall,
+    pub(super) last: Wall,
+    pub(super) count: u64,
+}
+
+impl Entry {
+    /// The octets of its name.
+    pub(super) fn name_in<'a>(&self, arena: &'a [u8]) -> Option<&'a [u8]> {
+        let from = self.name_at as usize;
+        arena.get(from..from + usize::from(self.name_len))
+    }
 }
 
 /// A worker's table of attempts.
@@ -191,21 +122,23 @@ impl Folder {
             port: hit.port,
         };
         let octets = name.map_or(&[][..], NameRef::as_wire);
-        if self.count(wall, key, octets) {
+        let hash = self.hash(&key, octets);
+        if self.count(wall, hash, key, octets) {
             return;
         }
         let has_room = self.entries.len() < self.slots / 4 * 3
             && self.arena.len() + octets.len() <= self.slots * ARENA_OCTETS_PER_SLOT;
         if has_room {
-            self.insert(wall, key, octets);
+            self.insert(wall, hash, (key, hit.class), octets);
             return;
         }
         let collapsed = Key { target: Target::Other, port: None, ..key };
-        if self.count(wall, collapsed, &[]) {
+        let hash = self.hash(&collapsed, &[]);
+        if self.count(wall, hash, collapsed, &[]) {
             return;
         }
         if self.entries.len() < self.slots {
-            self.insert(wall, collapsed, &[]);
+            self.insert(wall, hash, (collapsed, hit.class), &[]);
         } else {
             self.lost = self.lost.saturating_add(1);
         }
@@ -232,13 +165,11 @@ impl Folder {
     }
 
     /// Adds one attempt to its entry, if there is one.
-    fn count(&mut self, wall: Wall, key: Key, name: &[u8]) -> bool {
-        let hash = self.hash(&key, name);
+    fn count(&mut self, wall: Wall, hash: u64, key: Key, name: &[u8]) -> bool {
         let (entries, arena) = (&self.entries, &self.arena);
         let is_it = |&place: &u32| {
-            entries
-                .get(place as usize)
-                .is_some_and(|entry| entry.hash == hash && entry.key == key && name_in(arena, entry) == name)
+            let entry = entries.get(place as usize).filter(|entry| entry.hash == hash && entry.key == key);
+            entry.is_some_and(|entry| entry.name_in(arena) == Some(name))
         };
         let Some(&place) = self.index.find(hash, is_it) else { return false };
         let Some(entry) = self.entries.get_mut(place as usize) else { return false };
@@ -249,8 +180,7 @@ impl Folder {
     }
 
     /// Makes an entry; the caller has seen that there is room.
-    fn insert(&mut self, wall: Wall, key: Key, name: &[u8]) {
-        let hash = self.hash(&key, name);
+    fn insert(&mut self, wall: Wall, hash: u64, (key, class): (Key, ClassId), name: &[u8]) {
         let (Ok(place), Ok(name_at), Ok(name_len)) =
             (u32::try_from(self.entries.len()), u32::try_from(self.arena.len()), u8::try_from(name.len()))
         else {
@@ -258,7 +188,7 @@ impl Folder {
             return;
         };
         self.arena.extend_from_slice(name);
-        self.entries.push(Entry { key, hash, name_at, name_len, first: wall, last: wall, count: 1 });
+        self.entries.push(Entry { key, hash, name_at, name_len, class, first: wall, last: wall, count: 1 });
         let entries = &self.entries;
         self.index.insert_unique(hash, place, |&place| entries.get(place as usize).map_or(0, |entry| entry.hash));
     }
@@ -273,8 +203,8 @@ impl Folder {
     /// Closes what was recorded under the present policy.
     fn close_batch(&mut self) {
         let Some(policy) = self.policy.as_ref().filter(|_| !self.entries.is_empty() || self.lost != 0) else { return };
-        let rows: Vec<Folded> = self.entries.iter().map(|entry| folded(&self.arena, entry)).collect();
-        let batch = Batch { policy: Arc::clone(policy), rows, lost: std::mem::take(&mut self.lost) };
+        let (entries, names) = (self.entries.as_slice().into(), self.arena.as_slice().into());
+        let batch = Batch { policy: Arc::clone(policy), entries, names, lost: std::mem::take(&mut self.lost) };
         self.entries.clear();
         self.index.clear();
         self.arena.clear();
@@ -286,38 +216,11 @@ impl Folder {
     }
 }
 
-fn name_in<'a>(arena: &'a [u8], entry: &Entry) -> &'a [u8] {
-    let from = entry.name_at as usize;
-    arena.get(from..from + usize::from(entry.name_len)).unwrap_or_default()
-}
-
-fn folded(arena: &[u8], entry: &Entry) -> Folded {
-    let key = entry.key;
-    let destination = match key.target {
-        Target::Name => NameRef::from_wire(name_in(arena, entry))
-            .map_or(Destination::Other, |name| Destination::Name(name.to_name())),
-        Target::Address(address) => Destination::Address(address),
-        Target::Other => Destination::Other,
-    };
-    Folded {
-        client: key.client,
-        origin: key.origin,
-        rule: key.rule,
-        decision: key.decision,
-        outcome: key.outcome,
-        channel: key.channel,
-        destination,
-        port: key.port,
-        first: entry.first,
-        last: entry.last,
-        count: entry.count,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Folded;
     use super::*;
-    use crate::base::model::{Purpose, Stage};
+    use crate::base::model::{Destination, Purpose, Stage};
     use crate::base::name::{Match, NameBuf, Pattern};
     use crate::policy::{Class, List, RuleSetBuilder, Settings, Subject};
     use proptest::prelude::*;
@@ -357,6 +260,7 @@ mod tests {
             decision: verdict.decision,
             outcome: Outcome::Blocked,
             channel: Channel::Dns,
+            class: verdict.class.unwrap(),
             name,
             address: None,
             port: None,
@@ -442,7 +346,7 @@ mod tests {
             if lost == 0 {
                 let mut folded = Sums::new();
                 for batch in &batches {
-                    for row in &batch.rows {
+                    for row in batch.rows() {
                         let key = (batch.policy.epoch(), row.client, row.rule, row.outcome, row.channel);
                         add(&mut folded, key, row.count, row.first, row.last);
                     }
@@ -461,9 +365,9 @@ mod tests {
         }
         let [batch] = &folder.flush()[..] else { panic!("one policy makes one batch") };
         assert_eq!((batch.attempts(), batch.lost), (100, 0));
-        assert_eq!(batch.rows.len(), 13, "twelve names and the others");
-        let others = batch.rows.last().unwrap();
-        assert_eq!((&others.destination, others.count), (&Destination::Other, 88));
+        assert_eq!(batch.rows().count(), 13, "twelve names and the others");
+        let others = batch.rows().last().unwrap();
+        assert_eq!((others.destination(), others.count), (Destination::Other, 88));
 
         for n in 0..100 {
             folder.record(at(0), &policy, client(n), &hit(&policy, 0, "h"));
@@ -482,7 +386,7 @@ mod tests {
         }
         folder.record(at(9), &policy, client(0), &hit(&policy, 0, "h"));
         let batches = folder.flush();
-        let first = &batches[0].rows[0];
+        let first = batches[0].rows().next().unwrap();
         assert_eq!((first.count, first.first, first.last), (2, at(0), at(9)));
     }
 
@@ -496,7 +400,7 @@ mod tests {
         }
         let batches = folder.flush();
         assert_eq!(attempts(&batches), 40);
-        assert!(batches[0].rows.iter().any(|row| row.destination == Destination::Other && row.count > 20));
+        assert!(batches[0].rows().any(|row| row.destination() == Destination::Other && row.count > 20));
     }
 
     #[test]
@@ -508,11 +412,30 @@ mod tests {
         let batches = folder.flush();
         assert_eq!(batches.iter().map(|batch| batch.policy.epoch()).collect::<Vec<_>>(), [1, 2]);
         for batch in batches {
-            let (sightings, lost) = batch.into_sightings();
+            let (sightings, lost) = batch.sightings(|_| true);
             assert_eq!((sightings.len(), lost), (1, 0));
             assert_eq!(&*sightings[0].rule.place, "test.txt:2");
             assert_eq!(sightings[0].destination.to_string(), "h.r1.example");
         }
+    }
+
+    #[test]
+    fn what_is_not_told_apart_falls_together_by_client_and_counts_on() {
+        let policy = policy(1);
+        let mut folder = Folder::new(64);
+        for n in 0..10 {
+            folder.record(at(n), &policy, client(n as u16 % 2), &hit(&policy, n as usize % RULES, &format!("h{n}")));
+        }
+        let batch = folder.flush().remove(0);
+        let apart = |row: &Folded<'_>| row.name.is_some_and(|name| name.first_label() == b"h4");
+        let (sightings, lost) = batch.sightings(apart);
+        let told: Vec<_> = sightings.iter().map(|one| (one.client, one.destination.to_string(), one.count)).collect();
+        let others = "(others)".to_owned();
+        assert_eq!(
+            told,
+            [(client(0), others.clone(), 4), (client(1), others, 5), (client(0), "h4.r1.example".to_owned(), 1)]
+        );
+        assert_eq!((sightings[0].first, sightings[0].last, lost), (at(0), at(8), 0));
     }
 
     #[test]
@@ -548,6 +471,6 @@ mod tests {
         let mut folder = Folder::new(64);
         folder.record(at(0), &policy, "::ffff:10.0.0.7".parse().unwrap(), &hit(&policy, 0, "h"));
         folder.record(at(0), &policy, client(7), &hit(&policy, 0, "h"));
-        assert_eq!(folder.flush()[0].rows.len(), 1);
+        assert_eq!(folder.flush()[0].rows().count(), 1);
     }
 }

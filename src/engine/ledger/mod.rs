@@ -8,10 +8,14 @@
 //!
 //! [`Destination::Other`]: crate::base::model::Destination::Other
 
+mod batch;
+mod crowd;
 mod day;
 mod fold;
 mod folder;
 
+pub use batch::{Batch, Folded};
+pub use crowd::{CROWD_CLIENTS_MAX, Crowd};
 pub use day::{Day, DayError, HOURS_IN_DAY, Hour};
 pub use fold::{Event, Outcomes, REAPPEARED_AFTER, Row, fold};
-pub use folder::{Batch, FOLDER_SLOTS, Folded, Folder};
+pub use folder::{FOLDER_SLOTS, Folder};

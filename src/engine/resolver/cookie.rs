@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn the_hash_is_that_of_the_rfc() {
         // RFC 9018, appendix A.1, A.3 and A.4.
-        let cases: [(u128, u64, [u8; 4], u32, &str, u64); 3] = [
+        type Case = (u128, u64, [u8; 4], u32, &'static str, u64);
+        let cases: [Case; 3] = [
             (
                 0xe5e9_73e5_a6b2_a43f_48e7_dc84_9e37_bfcf,
                 0x2464_c4ab_cf10_c957,

@@ -211,5 +211,6 @@ fn hit(verdict: &Verdict, spared: bool, channel: Channel, name: NameRef<'_>, add
     if decision == Decision::Allow && !spared && verdict.exception.is_none() {
         return None;
     }
-    Some(Hit { rule: verdict.rule?, decision, outcome, channel, name: name.into(), address, port: None })
+    let (rule, class) = verdict.rule.zip(verdict.class)?;
+    Some(Hit { rule, class, decision, outcome, channel, name: name.into(), address, port: None })
 }

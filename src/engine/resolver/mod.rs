@@ -7,6 +7,7 @@
 //! | [`cache`] | upstream answers, shared by all workers, bounded in octets |
 //! | [`stored`] | an upstream answer in the form in which it is kept and served |
 
+mod alias;
 mod block;
 pub mod cache;
 mod cookie;

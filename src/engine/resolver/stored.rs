@@ -8,6 +8,7 @@
 //! Where a service binding carries an ECH configuration, a second form without it is kept: which of the two a client gets is the
 //! policy's to say, and policies change while answers stay.
 
+use super::alias;
 use super::cache::CacheKey;
 use super::error;
 use super::front::Failure;
@@ -184,6 +185,12 @@ impl StoredAnswer {
         self
     }
 
+    /// The same, with what went wrong with another, which it ends with.
+    pub(super) fn with_error_of(mut self, other: &Self) -> Self {
+        self.error.clone_from(&other.error);
+        self
+    }
+
     /// Whether the servers of a `[[zone]]` gave it, whom the operator named for this name: what is a sign of rebinding in an
     /// answer of the world outside, a private address above all, is to be expected in theirs.
     #[must_use]
@@ -312,45 +319,6 @@ fn response_code(flags: Flags, records: &[Record<'_>]) -> Result<Rcode, AnswerEr
     Err(AnswerError::ExtendedRcode(Rcode(u16::try_from(high << 4).unwrap_or_default() | low.0)))
 }
 
-/// The names that an answer leads through, the question's first.
-fn chain(key: &CacheKey, records: &[Record<'_>], links_max: usize) -> Result<Vec<NameBuf>, AnswerError> {
-    let mut names = vec![NameBuf::from(key.name())];
-    if matches!(key.qtype(), rtype::CNAME | rtype::ANY) {
-        return Ok(names);
-    }
-    while let Some(next) = step(names.last(), records)? {
-        if names.iter().any(|name| name.as_ref() == next.as_ref()) {
-            break;
-        }
-        if names.len() > links_max {
-            return Err(AnswerError::Chain);
-        }
-        names.push(next);
-    }
-    Ok(names)
-}
-
-/// Where the records lead from a name: by its CNAME, else by a DNAME above it.
-fn step(from: Option<&NameBuf>, records: &[Record<'_>]) -> Result<Option<NameBuf>, AnswerError> {
-    let Some(from) = from.map(NameBuf::as_ref) else { return Ok(None) };
-    let mut by_dname = None;
-    for record in records.iter().filter(|record| record.section == Section::Answer && record.class == class::IN) {
-        let Some(target) = record.target()? else { continue };
-        let owner = record.owner().map_err(AnswerFault::from)?;
-        if record.rtype == rtype::CNAME && owner.as_ref() == from {
-            return Ok(Some(target));
-        }
-        if record.rtype == rtype::DNAME && owner.as_ref() != from && from.is_at_or_below(owner.as_ref()) {
-            let kept = from.label_count() - owner.as_ref().label_count();
-            let mut name = NameBuf::new();
-            let labels = from.labels().take(kept).chain(target.as_ref().labels());
-            // A name that grows too long leads nowhere (RFC 6672 §2.2).
-            by_dname = labels.map(|label| name.push_label(label)).all(|pushed| pushed.is_ok()).then_some(name);
-        }
-    }
-    Ok(by_dname)
-}
-
 /// The records to keep, each with the time to live to keep it with, and the answer's own.
 type Kept<'r, 'a> = (Vec<(&'r Record<'a>, u32)>, u32);
 
@@ -363,7 +331,7 @@ fn keep<'r, 'a>(
     if rcode == Rcode::SERVFAIL {
         return Ok((Vec::new(), limits.failure_ttl));
     }
-    let chain = chain(key, records, limits.links_max)?;
+    let chain = alias::chain(key, records, limits.links_max)?;
     let mut kept = Vec::new();
     let mut answered = false;
     let mut absent = None;

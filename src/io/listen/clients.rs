@@ -1,21 +1,30 @@
 //! Who asks: whether they may, how much, and for whom.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::{Mutex, TryLockError};
 
 use super::Acl;
 use super::forwarder::{Forwarder, is_proxied, read_proxy};
 use super::limit::{LimitSettings, Limits};
+use crate::base::model::Mono;
 use crate::base::wire::Short;
+use crate::base::wire::dns::QueryView;
+use crate::engine::ledger::Crowd;
 
 /// Forwarders that can be named.
 pub const FORWARDERS_MAX: usize = 256;
 
+/// Who is told that a client asks for many others. It must neither wait nor panic.
+pub type ForwarderSink = Box<dyn Fn(IpAddr) + Send + Sync>;
+
 /// What listeners know about their clients.
-#[derive(Debug)]
 pub struct Clients {
     acl: Acl,
     limits: Limits,
     forwarders: Box<[Forwarder]>,
+    crowd: Mutex<Crowd>,
+    sink: ForwarderSink,
 }
 
 /// One message and who it is from.
@@ -34,7 +43,28 @@ impl Clients {
     #[must_use]
     pub fn new(acl: Acl, limits: LimitSettings, forwarders: impl IntoIterator<Item = Forwarder>, seed: u64) -> Self {
         let forwarders = forwarders.into_iter().take(FORWARDERS_MAX).collect();
-        Self { acl, limits: Limits::new(limits, seed), forwarders }
+        Self { acl, limits: Limits::new(limits, seed), forwarders, crowd: Mutex::default(), sink: Box::new(|_| ()) }
+    }
+
+    /// The same, who tell when one of them shows itself to be a forwarder.
+    #[must_use]
+    pub fn telling(self, sink: ForwarderSink) -> Self {
+        Self { sink, ..self }
+    }
+
+    /// Looks at a query for who asks for many. One that another worker is in the way of is passed over.
+    pub(super) fn count(&self, now: Mono, told: Told<'_>) {
+        let Ok(query) = QueryView::parse(told.message) else { return };
+        let mut crowd = match self.crowd.try_lock() {
+            Ok(crowd) => crowd,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let is_new = crowd.add(now, told.client, query.name());
+        drop(crowd);
+        if is_new {
+            (self.sink)(told.client);
+        }
     }
 
     /// Whether a sender is answered.
@@ -89,6 +119,17 @@ fn named<'a>(forwarder: &Forwarder, told: Told<'a>) -> Told<'a> {
     match forwarder.named(told.message) {
         Some(client) => Told { client, ..told },
         None => Told { is_many: true, ..told },
+    }
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { acl, limits, forwarders, .. } = self;
+        f.debug_struct("Clients")
+            .field("acl", acl)
+            .field("limits", limits)
+            .field("forwarders", forwarders)
+            .finish_non_exhaustive()
     }
 }
 

@@ -72,14 +72,19 @@ fn client_subnet(option: &[u8]) -> Option<IpAddr> {
     if source == 0 || prefix.len() != usize::from(source).div_ceil(8) {
         return None;
     }
-    let fill = |octets: &mut [u8]| Some(octets.get_mut(..prefix.len())?.copy_from_slice(prefix));
-    let (mut v4, mut v6) = ([0; 4], [0; 16]);
     let address = match family {
-        1 => fill(&mut v4).map(|()| IpAddr::V4(Ipv4Addr::from(v4))),
-        2 => fill(&mut v6).map(|()| IpAddr::V6(Ipv6Addr::from(v6)).to_canonical()),
-        _ => None,
+        1 => IpAddr::V4(Ipv4Addr::from(filled(prefix)?)),
+        2 => IpAddr::V6(Ipv6Addr::from(filled(prefix)?)).to_canonical(),
+        _ => return None,
     };
-    address.filter(|address| !address.is_unspecified())
+    (!address.is_unspecified()).then_some(address)
+}
+
+/// The octets with zeroes after them; none where they are too many.
+fn filled<const N: usize>(prefix: &[u8]) -> Option<[u8; N]> {
+    let mut octets = [0; N];
+    octets.get_mut(..prefix.len())?.copy_from_slice(prefix);
+    Some(octets)
 }
 
 /// A PROXY header.

@@ -16,7 +16,7 @@ mod tcp;
 mod udp;
 
 pub use acl::{Acl, PREFIXES_MAX};
-pub use clients::{Clients, FORWARDERS_MAX};
+pub use clients::{Clients, FORWARDERS_MAX, ForwarderSink};
 pub use forwarder::{Forwarder, Identity};
 pub use limit::LimitSettings;
 pub use tcp::{CONNECTIONS_MAX, CONNECTIONS_PER_CLIENT_MAX, PIPELINE_MAX, serve_tcp};

@@ -248,11 +248,19 @@ impl Streams {
 
     /// Waits until the client may ask again: over TCP its own sending waits with it.
     async fn hold_back(&self, told: Told<'_>) {
+        if told.is_many {
+            return;
+        }
         let limits = self.listening.clients.limits();
-        if !told.is_many
-            && let Err(wait) = limits.query(clock::mono(), told.client)
-        {
-            self.listening.plane.counters.limited_queries.increment();
+        let begun = clock::mono();
+        let mut is_counted = false;
+        while let Err(wait) = limits.query(clock::mono(), told.client) {
+            if !std::mem::replace(&mut is_counted, true) {
+                self.listening.plane.counters.limited_queries.increment();
+            }
+            if clock::mono().since(begun) >= RATE_WAIT_MAX {
+                break;
+            }
             sleep(wait.min(RATE_WAIT_MAX)).await;
         }
     }

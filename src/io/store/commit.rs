@@ -8,6 +8,8 @@ use crate::base::model::{Origin, Sighting, Wall};
 use crate::engine::ledger::Event;
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Recent sightings that are kept as they came.
 pub(super) const SAMPLES_MAX: u64 = 10_000;
@@ -21,6 +23,13 @@ pub enum Note {
     Activation(Activation),
     /// Nothing, or not everything, was seen or enforced for a while.
     Gap(Gap),
+    /// A client was seen to ask for many others.
+    Forwarder {
+        /// The client.
+        address: IpAddr,
+        /// When.
+        at: Wall,
+    },
 }
 
 /// What one transaction is to hold.
@@ -90,7 +99,12 @@ pub(super) fn write(
         groups.entry(key).or_default().push((sighting, rule));
     }
     for (key, sightings) in &groups {
-        for event in rows::write(conn, *key, sightings)? {
+        let written = rows::write(conn, *key, sightings)?;
+        if let (Some(full), Some((one, _))) = (&written.full, sightings.first()) {
+            let who = (one.client.to_canonical(), Arc::clone(&one.rule.vendor), key.purpose);
+            ids.note_full(who, full.iter().map(|(text, channel)| (text.as_str(), *channel)));
+        }
+        for event in written.events {
             let sum = match event {
                 Event::FirstContact => &mut done.first_contacts,
                 Event::Reappeared { .. } => &mut done.reappeared,
@@ -117,6 +131,7 @@ fn write_notes(conn: &Connection, notes: &[Note]) -> rusqlite::Result<()> {
     notes.iter().try_for_each(|note| match note {
         Note::Activation(activation) => run::record_activation(conn, activation),
         Note::Gap(gap) => run::record_gap(conn, gap),
+        Note::Forwarder { address, at } => run::record_forwarder(conn, *address, *at),
     })
 }
 

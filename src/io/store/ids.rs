@@ -1,10 +1,14 @@
 //! Surrogate ids: which endpoint an address is, which row a rule has.
 
 use super::convert::millis;
-use crate::base::model::{RuleFacts, Wall};
+use crate::base::model::{Channel, Purpose, RuleFacts, Wall};
+use crate::base::name::{Name, NameRef};
+use crate::engine::ledger::Folded;
+use crate::policy::Policy;
 use foldhash::quality::RandomState;
 use rusqlite::{Connection, OptionalExtension as _, params};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,11 +17,21 @@ pub(super) const ENDPOINTS_MAX: u64 = 262_144;
 /// Ids that are remembered of each kind; beyond, they are looked up again.
 const REMEMBERED_MAX: usize = 65_536;
 
-/// Ids that were looked up. Must be forgotten when a transaction fails and when rows are deleted.
+/// Rows whose full set of destinations is remembered; beyond, all destinations are handed to the database, which knows.
+const FULL_MAX: usize = 1_024;
+
+/// A row of the ledger by a client's address.
+type Who = (IpAddr, Arc<str>, Purpose);
+
+/// Ids that were looked up, and destinations that were. Must be forgotten when a transaction fails and when rows are deleted.
 #[derive(Debug, Default)]
 pub(super) struct Ids {
     endpoints: HashMap<IpAddr, i64, RandomState>,
     rules: HashMap<Arc<RuleFacts>, i64, RandomState>,
+    /// The destinations that are told apart of rows that have as many as they may.
+    full: HashMap<Who, HashSet<u64, RandomState>, RandomState>,
+    /// The key of their hashes.
+    hasher: RandomState,
     /// How many endpoints there are, once counted.
     known: Option<u64>,
     /// The bound, smaller in tests.
@@ -77,6 +91,34 @@ impl Ids {
         .execute(params![id, address, millis(at)])?;
         self.known = self.known.map(|known| known.saturating_add(1));
         Ok(id)
+    }
+
+    /// Remembers the destinations that are told apart of a row which has as many as it may.
+    pub(super) fn note_full<'d>(&mut self, who: Who, kept: impl Iterator<Item = (&'d str, Channel)>) {
+        if self.full.len() >= FULL_MAX {
+            self.full.clear();
+        }
+        let hash = |(text, channel): (&str, Channel)| match text.parse::<IpAddr>() {
+            Ok(address) => Some(self.hash(None, Some(address), channel)),
+            Err(_) => text.parse::<Name>().ok().map(|name| self.hash(Some(name.as_ref()), None, channel)),
+        };
+        let kept = kept.filter_map(hash).collect();
+        self.full.insert(who, kept);
+    }
+
+    /// Whether the database may tell a destination apart. In a flood of names it tells few, and the rest is better folded
+    /// before it gets there.
+    pub(super) fn is_apart(&self, policy: &Policy, row: &Folded<'_>) -> bool {
+        if self.full.is_empty() {
+            return true;
+        }
+        let Some((vendor, purpose)) = policy.rules().party(row.class) else { return true };
+        let Some(kept) = self.full.get(&(row.client, Arc::clone(vendor), purpose)) else { return true };
+        kept.contains(&self.hash(row.name, row.address, row.channel))
+    }
+
+    fn hash(&self, name: Option<NameRef<'_>>, address: Option<IpAddr>, channel: Channel) -> u64 {
+        self.hasher.hash_one((name.map(NameRef::as_wire), address, channel))
     }
 
     /// The row of a rule's facts.

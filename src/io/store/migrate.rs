@@ -5,7 +5,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
 /// Each brings the schema from the version of its place to the next.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_ledger.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("migrations/0001_ledger.sql"), include_str!("migrations/0002_forwarder.sql")];
 /// The version that this program knows.
 pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;
 

@@ -32,6 +32,7 @@ pub use run::{Activation, Gap, GapReason, Totals};
 pub use writer::{Clock, Writer, WriterHandle};
 
 use crate::base::model::{Sighting, Wall};
+use crate::engine::ledger::Batch;
 use ids::Ids;
 use rusqlite::{Connection, TransactionBehavior};
 use std::fs::File;
@@ -161,6 +162,11 @@ impl Store {
             .map_err(|error| self.failed("write", error))?;
         self.totals = done.totals;
         Ok(done)
+    }
+
+    /// The sightings of a batch, as far apart as the ledger tells them; attempts by unknown rules are lost.
+    fn sightings(&self, batch: &Batch) -> (Vec<Sighting>, u64) {
+        batch.sightings(|row| self.ids.is_apart(&batch.policy, row))
     }
 
     /// Commits sightings alone.

@@ -32,6 +32,8 @@ pub struct EndpointFacts {
     pub macs: Vec<String>,
     /// Names, the latest first.
     pub names: Vec<String>,
+    /// Whether one of the addresses was seen to ask for many others.
+    pub is_forwarder: bool,
 }
 
 /// Where a row's attempts wanted to go.
@@ -242,6 +244,12 @@ fn facts(conn: &Connection, endpoint: &mut EndpointFacts) -> rusqlite::Result<()
             _ => endpoint.names.push(value),
         }
     }
+    endpoint.is_forwarder = conn
+        .prepare_cached(
+            "SELECT count(*) FROM forwarder JOIN endpoint_fact ON kind = 'address' AND value = address WHERE endpoint = ?1",
+        )?
+        .query_row([endpoint.id], |row| count(row, 0))?
+        > 0;
     Ok(())
 }
 

@@ -18,8 +18,19 @@ pub(super) struct Key<'a> {
     pub(super) purpose: Purpose,
 }
 
+/// Destinations by text and channel.
+pub(super) type Kept = BTreeSet<(String, Channel)>;
+
+/// What writing a row did.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) events: Vec<Event>,
+    /// The destinations that are told apart, if it turned out that there can be no more.
+    pub(super) full: Option<Kept>,
+}
+
 /// Folds sightings of one row, each with its rule's id, into it and writes what changed.
-pub(super) fn write(conn: &Connection, key: Key<'_>, sightings: &[(&Sighting, i64)]) -> rusqlite::Result<Vec<Event>> {
+pub(super) fn write(conn: &Connection, key: Key<'_>, sightings: &[(&Sighting, i64)]) -> rusqlite::Result<Written> {
     let (id, mut row) = load(conn, key)?;
     let mut events = Vec::new();
     let mut days: BTreeMap<i64, Added> = BTreeMap::new();
@@ -34,7 +45,7 @@ pub(super) fn write(conn: &Connection, key: Key<'_>, sightings: &[(&Sighting, i6
         *last = sighting.last.max(*last);
         *count = count.saturating_add(sighting.count);
     }
-    let Some(row) = row else { return Ok(events) };
+    let Some(row) = row else { return Ok(Written { events, full: None }) };
     let id = save(conn, key, id, &row)?;
     for (channel, (last, count)) in channels {
         add_channel(conn, id, channel, last, count)?;
@@ -46,8 +57,8 @@ pub(super) fn write(conn: &Connection, key: Key<'_>, sightings: &[(&Sighting, i6
     for &(sighting, rule) in sightings {
         destinations.add(sighting, rule)?;
     }
-    destinations.finish()?;
-    Ok(events)
+    let full = destinations.finish()?;
+    Ok(Written { events, full })
 }
 
 /// Attempts that a day gains.
@@ -177,7 +188,7 @@ struct Destinations<'a> {
     conn: &'a Connection,
     ledger: i64,
     /// Those that there are, once one was met that may be new.
-    kept: Option<BTreeSet<(String, Channel)>>,
+    kept: Option<Kept>,
     /// What goes to "(others)".
     others: BTreeMap<Channel, Gain>,
 }
@@ -233,15 +244,15 @@ impl Destinations<'_> {
         self.others.entry(channel).and_modify(|others| others.add(gain)).or_insert(gain);
     }
 
-    /// Writes what went to "(others)".
-    fn finish(self) -> rusqlite::Result<()> {
+    /// Writes what went to "(others)"; gives the destinations that are told apart if there can be no more.
+    fn finish(self) -> rusqlite::Result<Option<Kept>> {
         let text = Destination::Other.to_string();
         for (&channel, &gain) in &self.others {
             if !self.update(&text, channel, gain)? {
                 self.insert(&text, channel, gain)?;
             }
         }
-        Ok(())
+        Ok(self.kept.filter(|kept| kept.len() as u64 >= DESTINATIONS_MAX))
     }
 
     fn update(&self, text: &str, channel: Channel, gain: Gain) -> rusqlite::Result<bool> {
@@ -281,7 +292,7 @@ impl Destinations<'_> {
         Ok(())
     }
 
-    fn read(&self) -> rusqlite::Result<BTreeSet<(String, Channel)>> {
+    fn read(&self) -> rusqlite::Result<Kept> {
         self.conn
             .prepare_cached("SELECT destination, channel FROM destination WHERE ledger = ?1")?
             .query_map([self.ledger], |row| Ok((row.get(0)?, word(row, 1)?)))?

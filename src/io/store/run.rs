@@ -3,10 +3,14 @@
 use super::convert::{count, millis, number, wall, word};
 use crate::base::model::{PolicyId, Wall, vocabulary};
 use rusqlite::{Connection, OptionalExtension as _, params};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Losses that follow each other within this time are one gap.
 const LOSS_JOINS: Duration = Duration::from_secs(60);
+
+/// Addresses that are marked as forwarders at most.
+const FORWARDERS_MAX: i64 = 4_096;
 
 /// Running sums since the store was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,6 +141,20 @@ pub(super) fn record_loss(conn: &Connection, since: Wall, now: Wall, attempts: u
         let started = since.min(now);
         record_gap(conn, &Gap { why: GapReason::Lost, started, ended: now, attempts, note: String::new() })?;
     }
+    Ok(())
+}
+
+/// Marks a client as one that asks for others. Of very many the latest are kept.
+pub(super) fn record_forwarder(conn: &Connection, address: IpAddr, at: Wall) -> rusqlite::Result<()> {
+    conn.execute(
+        "INSERT INTO forwarder (address, first, last) VALUES (?1, ?2, ?2)
+         ON CONFLICT (address) DO UPDATE SET last = max(last, excluded.last)",
+        params![address.to_canonical().to_string(), millis(at)],
+    )?;
+    conn.execute(
+        "DELETE FROM forwarder WHERE last < (SELECT last FROM forwarder ORDER BY last DESC LIMIT 1 OFFSET ?1)",
+        [FORWARDERS_MAX],
+    )?;
     Ok(())
 }
 

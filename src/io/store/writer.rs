@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 
 /// How often the writer looks whether it should end, when nothing arrives.
 const TICK: Duration = Duration::from_millis(250);
+/// The pause between two commits, so that a flood is folded before it is written. With the workers' flushes a kill loses the
+/// last second at most.
+const COMMIT_EVERY: Duration = Duration::from_millis(500);
 /// How long it waits after a failure before it tries again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often it marks that it lives, when nothing arrives. An unclean end is known to this.
@@ -36,6 +39,7 @@ pub struct Writer {
     lost_recorded: u64,
     last_commit: Wall,
     retry_at: Option<Instant>,
+    commit_at: Instant,
     beat_at: Instant,
     forget_at: Instant,
 }
@@ -107,6 +111,7 @@ impl Writer {
             lost_recorded: totals.lost,
             last_commit: now,
             retry_at: None,
+            commit_at: start,
             beat_at: start,
             forget_at: start + FORGET,
         }
@@ -115,7 +120,12 @@ impl Writer {
     /// Takes in what has arrived and commits it. Returns whether there may be more.
     fn turn(&mut self, receiver: &Receiver, ending: &AtomicBool, clock: &Clock) -> bool {
         let asked = ending.load(Ordering::Acquire);
-        let wait = if asked { Duration::ZERO } else { TICK };
+        let due = self.retry_at.unwrap_or(self.commit_at);
+        let wait = match due.saturating_duration_since(Instant::now()) {
+            _ if asked => Duration::ZERO,
+            wait if self.has_work() => wait.min(TICK),
+            _ => TICK,
+        };
         let arrived = match receiver.recv_timeout(wait) {
             Ok(message) => {
                 self.absorb(message);
@@ -126,7 +136,8 @@ impl Writer {
             Err(RecvTimeoutError::Disconnected) => return false,
         };
         let now = Instant::now();
-        if self.retry_at.is_none_or(|at| now >= at) && (self.has_work() || now >= self.beat_at) {
+        if now >= self.retry_at.unwrap_or(self.commit_at) && (self.has_work() || now >= self.beat_at) {
+            self.commit_at = now + COMMIT_EVERY;
             // The alarm says what is wrong, the backlog keeps what is not written.
             let _ = self.commit(clock());
         }
@@ -140,7 +151,7 @@ impl Writer {
     pub(super) fn absorb(&mut self, message: StoreMessage) {
         match message {
             StoreMessage::Batch(batch) => {
-                let (sightings, lost) = batch.into_sightings();
+                let (sightings, lost) = self.store.sightings(&batch);
                 self.counters.add_lost(lost);
                 self.push(sightings);
             }
@@ -247,6 +258,11 @@ mod tests {
     use super::super::tests::{at, integer, opened, sighting};
     use super::super::{GapReason, Totals, run};
     use super::*;
+    use crate::base::model::{Channel, Outcome, Stage};
+    use crate::base::name::Name;
+    use crate::engine::ledger::Folder;
+    use crate::policy::list::Format;
+    use crate::policy::{Hit, List, Policy, RuleSetBuilder, Subject};
 
     fn writer(store: Store) -> Writer {
         Writer::new(store, Arc::default(), at(0))
@@ -283,6 +299,59 @@ mod tests {
         assert_eq!(integer(&writer.store.conn, "SELECT sum(count) FROM ledger"), 1015);
         assert_eq!(integer(&writer.store.conn, "SELECT sum(count) FROM ledger_day"), 1015);
         assert_eq!(integer(&writer.store.conn, "SELECT sum(count) FROM destination"), 1015);
+    }
+
+    /// A rule on `listed.example`, and attempts at hosts below it as a worker folds them.
+    fn flood(hosts: &[u32]) -> StoreMessage {
+        let mut builder = RuleSetBuilder::new();
+        let list =
+            List { id: "l".into(), file: "l".into(), revision: "1".into(), stage: Some(Stage::Block), expires: None };
+        builder.add_blocklist(list, Format::Domains, &mut &b"listed.example"[..]).unwrap();
+        let policy = Arc::new(Policy::new(1, Arc::new(builder.finish()), Arc::default(), at(0)));
+        let mut folder = Folder::new(4_096);
+        for host in hosts {
+            let name: Name = format!("h{host}.listed.example").parse().unwrap();
+            let verdict = policy.decide(&Subject { name: Some(name.as_ref()), ..Subject::default() });
+            let hit = Hit {
+                rule: verdict.rule.unwrap(),
+                class: verdict.class.unwrap(),
+                decision: verdict.decision,
+                outcome: Outcome::Blocked,
+                channel: Channel::Dns,
+                name: name.as_ref().into(),
+                address: None,
+                port: None,
+            };
+            folder.record(at(1), &policy, [10, 0, 0, 7].into(), &hit);
+        }
+        StoreMessage::Batch(folder.flush().remove(0))
+    }
+
+    #[test]
+    fn what_the_ledger_counts_together_is_folded_before_it_waits_and_what_it_tells_apart_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(opened(dir.path()));
+        let counted = |writer: &Writer, host: &str| {
+            integer(&writer.store.conn, &format!("SELECT sum(count) FROM destination WHERE destination LIKE '{host}'"))
+        };
+        let all: Vec<u32> = (0..2_000).collect();
+        writer.absorb(flood(&all));
+        assert_eq!(writer.counters.waiting(), 2_000, "nobody knows yet which ones are told apart");
+        writer.commit(at(2)).unwrap();
+        assert_eq!((counted(&writer, "h0.%"), counted(&writer, "(others)")), (1, 1_744));
+
+        writer.absorb(flood(&all));
+        assert_eq!(writer.counters.waiting(), 257, "those that are told apart, and the others");
+        writer.commit(at(3)).unwrap();
+        assert_eq!((counted(&writer, "h0.%"), counted(&writer, "h255.%"), counted(&writer, "(others)")), (2, 2, 3_488));
+        assert_eq!((writer.counters.attempts_committed(), counted(&writer, "%")), (4_000, 4_000));
+
+        // What is no longer remembered is the database's to say again.
+        writer.store.ids.forget();
+        writer.absorb(flood(&all[..300]));
+        assert_eq!(writer.counters.waiting(), 300);
+        writer.commit(at(4)).unwrap();
+        assert_eq!((counted(&writer, "h0.%"), counted(&writer, "(others)")), (3, 3_532));
     }
 
     #[test]

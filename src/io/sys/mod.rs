@@ -12,6 +12,7 @@
 //! | [`reply`] | the way back to a client, from whichever thread has its answer |
 //! | [`child`] | programs run within limits, and ended with all their children |
 //! | [`limits`] | how many descriptors the process may hold |
+//! | [`memory`] | free memory goes back to the system |
 
 #![allow(unsafe_code, reason = "the one room for system calls that no safe wrapper offers")]
 
@@ -19,6 +20,7 @@ mod address;
 pub mod child;
 pub mod clock;
 pub mod limits;
+pub mod memory;
 pub mod mmsg;
 pub mod packet;
 pub mod plane;

@@ -118,6 +118,8 @@ impl Driver {
     fn step(&mut self, missed: impl Iterator<Item = Missed>, arrived: impl Iterator<Item = Event>, abandon: bool) {
         let turn = AssertUnwindSafe(|| {
             let now = clock::now();
+            // Also when there is nothing to judge: a policy that nobody else uses must not be kept alive.
+            self.policy.load();
             for Missed { key, waiter } in missed {
                 self.core.handle_miss(now.mono, &key, waiter);
             }

@@ -208,7 +208,7 @@ impl Apart {
 
     fn each_over(&self, index: &AddressIndex, address: Option<IpAddr>, found: &mut impl FnMut(u32, &Placed)) {
         let Some(address) = address else { return };
-        index.walk(address, |rules| {
+        index.walk(&address, |rules| {
             for listed in rules {
                 if let Some(placed) = self.rules.get(listed.rule as usize) {
                     found(listed.rule, placed);

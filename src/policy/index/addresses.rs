@@ -1,5 +1,6 @@
 //! The prefix index: flat, disjoint, sorted segments of the address line, each with the longest prefix over it.
 
+use crate::base::model::meant;
 use crate::policy::rules::ClassId;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, HashMap};
@@ -126,14 +127,14 @@ impl AddressIndex {
         line
     }
 
-    /// The rules of the longest prefix that holds an address. An IPv4-mapped IPv6 address is looked up as IPv4.
+    /// The rules of the longest prefix that holds an address, as it is meant.
     #[inline]
-    pub(in crate::policy) fn find(&self, address: IpAddr) -> &[Listed] {
+    pub(in crate::policy) fn find(&self, address: &IpAddr) -> &[Listed] {
         self.listed(self.locate(address))
     }
 
     /// The rules of each prefix that holds an address, the longest prefix first, as long as `each` wants more.
-    pub(in crate::policy) fn walk<'a>(&'a self, address: IpAddr, mut each: impl FnMut(&'a [Listed]) -> bool) {
+    pub(in crate::policy) fn walk<'a>(&'a self, address: &IpAddr, mut each: impl FnMut(&'a [Listed]) -> bool) {
         let mut holds = self.locate(address);
         loop {
             let rules = self.listed(holds);
@@ -145,9 +146,17 @@ impl AddressIndex {
         }
     }
 
+    /// Takes the address by reference: moving an `IpAddr` about costs more than finding it.
     #[inline]
-    fn locate(&self, address: IpAddr) -> Option<&Listed> {
-        match address.to_canonical() {
+    fn locate(&self, address: &IpAddr) -> Option<&Listed> {
+        match *address {
+            IpAddr::V4(v4) => self.v4.before(self.started(u32::from(v4))?),
+            IpAddr::V6(_) => self.locate_v6(*address),
+        }
+    }
+
+    fn locate_v6(&self, address: IpAddr) -> Option<&Listed> {
+        match meant(address) {
             IpAddr::V4(v4) => self.v4.before(self.started(u32::from(v4))?),
             IpAddr::V6(v6) => self.v6.before(self.v6.from.partition_point(|from| *from <= u128::from(v6))),
         }
@@ -239,7 +248,7 @@ mod tests {
     }
 
     fn found(index: &AddressIndex, address: IpAddr) -> Vec<u32> {
-        index.find(address).iter().map(|listed| listed.rule).collect()
+        index.find(&address).iter().map(|listed| listed.rule).collect()
     }
 
     proptest! {
@@ -269,7 +278,7 @@ mod tests {
                 lengths.sort_unstable_by(|a, b| b.cmp(a));
                 lengths.dedup();
                 let mut walked = Vec::new();
-                index.walk(address, |rules| {
+                index.walk(&address, |rules| {
                     walked.push(nets[rules[0].rule as usize].prefix_len());
                     true
                 });

@@ -94,7 +94,7 @@ mod tests {
     /// Hashes as a hasher gives them.
     fn hashes(from: u64) -> impl Iterator<Item = u64> {
         (from..).map(|i| {
-            let mixed = u128::from(i ^ 0x9e37_79b9_7f4a_7c15) * 0xd1b5_4a32_d192_ed03_d1b5;
+            let mixed = u128::from(i.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * 0xd1b5_4a32_d192_ed03;
             (mixed >> 64) as u64 ^ mixed as u64
         })
     }

@@ -35,8 +35,9 @@ pub(in crate::policy) struct NameIndex {
     hasher: NameHasher,
     arena: Vec<u8>,
     len: usize,
-    /// The first rule under each key while rules are added; gone once the index is sealed.
-    heads: HashTable<u32>,
+    /// The first rule under each key while rules are added, with half of its hash, so that growing reads no names; gone once the
+    /// index is sealed.
+    heads: HashTable<(u32, u32)>,
     /// The next rule under the same key; few rules share one.
     next: HashMap<u32, u32>,
     filter: Filter,
@@ -84,13 +85,10 @@ impl NameIndex {
     /// Adds a rule; `None` when the arena is full. A rule that the same class says twice counts once.
     pub(in crate::policy) fn insert(&mut self, class: ClassId, pattern: &Pattern, line: u32) -> Option<()> {
         let key = key_of(pattern.name(), pattern.kind());
-        let hash = self.hasher.hash(key);
-        let Some(&head) = self.heads.find(hash, |&head| self.key_is(head, key)) else {
+        let half = half(self.hasher.hash(key));
+        let Some(head) = self.head(half, key) else {
             let at = self.store(class, pattern, line)?;
-            let Self { heads, arena, hasher, .. } = self;
-            heads.insert_unique(hash, at, |&head| {
-                read(arena, head).map_or(0, |entry| hasher.hash(key_of(entry.name, entry.kind)))
-            });
+            self.heads.insert_unique(spread(half), (half, at), |&(half, _)| spread(half));
             return Some(());
         };
         let mut last = head;
@@ -113,7 +111,7 @@ impl NameIndex {
     /// The rule of a class that says exactly this, as long as rules are added.
     pub(in crate::policy) fn position(&self, class: ClassId, pattern: &Pattern) -> Option<u32> {
         let key = key_of(pattern.name(), pattern.kind());
-        let mut at = *self.heads.find(self.hasher.hash(key), |&head| self.key_is(head, key))?;
+        let mut at = self.head(half(self.hasher.hash(key)), key)?;
         loop {
             let entry = read(&self.arena, at)?;
             if entry.class == class && entry.kind == pattern.kind() && entry.name == pattern.name() {
@@ -121,6 +119,12 @@ impl NameIndex {
             }
             at = *self.next.get(&at)?;
         }
+    }
+
+    /// The first rule under a key, as long as rules are added.
+    fn head(&self, half: u32, key: NameRef<'_>) -> Option<u32> {
+        let is_it = |&(of, head): &(u32, u32)| of == half && self.key_is(head, key);
+        self.heads.find(spread(half), is_it).map(|&(_, head)| head)
     }
 
     /// Ends the building: makes filter and table, and gives back what growth held in reserve.
@@ -151,7 +155,17 @@ impl NameIndex {
     /// Octets held.
     pub(in crate::policy) fn bytes(&self) -> usize {
         let chains = self.next.capacity() * size_of::<(u32, u32)>();
-        self.arena.capacity() + self.heads.allocation_size() + chains + self.filter.bytes() + self.table.bytes()
+        self.arena.capacity() + self.heads.allocation_size() + chains + self.table_bytes()
+    }
+
+    /// Octets of what finds the rules.
+    pub(in crate::policy) fn table_bytes(&self) -> usize {
+        self.filter.bytes() + self.table.bytes()
+    }
+
+    /// Octets of the entry of a rule with this name.
+    pub(in crate::policy) const fn entry_octets(name: NameRef<'_>) -> usize {
+        HEADER_OCTETS + name.as_wire().len()
     }
 
     /// Every rule that matches a name, those under the shortest key first.
@@ -244,7 +258,7 @@ impl NameIndex {
         std::iter::from_fn(move || {
             let entry = read(&self.arena, at)?;
             let this = at;
-            at += u32::try_from(HEADER_OCTETS + entry.name.as_wire().len()).ok()?;
+            at += u32::try_from(Self::entry_octets(entry.name)).ok()?;
             Some((this, entry))
         })
     }
@@ -276,6 +290,16 @@ impl NameIndex {
             _ => name.starts_with(key.as_wire()),
         }
     }
+}
+
+/// The half of a hash that is kept while rules are added.
+const fn half(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+/// A hash of such a half, for a table that looks at both ends of it.
+const fn spread(half: u32) -> u64 {
+    (half as u64) << 32 | half as u64
 }
 
 /// The entry at an offset.

@@ -49,6 +49,8 @@ pub enum Refusal {
 /// A line that is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
+    /// The file, where it is one that the list includes.
+    pub file: Option<Box<str>>,
     /// The line, from 1.
     pub line: u32,
     /// One sentence.
@@ -82,6 +84,14 @@ impl Default for Report {
     }
 }
 
+impl BadLine {
+    /// `file:line`, given the list's own file.
+    #[must_use]
+    pub fn place(&self, file: &str) -> String {
+        format!("{}:{}", self.file.as_deref().unwrap_or(file), self.line)
+    }
+}
+
 impl Report {
     /// Lines that were left out, as far as they were kept, in their order.
     #[must_use]
@@ -95,7 +105,7 @@ impl Report {
     pub(super) fn bad(&mut self, line: u32, why: String) {
         self.bad += 1;
         if self.shown.len() < self.keeps {
-            self.shown.push(BadLine { line, why });
+            self.shown.push(BadLine { file: None, line, why });
         }
     }
 
@@ -103,7 +113,7 @@ impl Report {
     pub(super) fn ignored(&mut self, line: u32, why: String) {
         self.ignored += 1;
         if self.ignored_shown.len() < self.keeps {
-            self.ignored_shown.push(BadLine { line, why });
+            self.ignored_shown.push(BadLine { file: None, line, why });
         }
     }
 

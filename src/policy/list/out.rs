@@ -57,6 +57,13 @@ pub(crate) enum Entry<'a> {
 pub(crate) type Take<'a> = dyn FnMut(Entry<'_>, u32) -> Result<bool, TooMany> + 'a;
 
 /// Where the reader of a format puts what it reads.
+/// A file that is left for one that it includes: its name, and the lines that were left out up to there.
+pub(super) struct Left {
+    file: String,
+    shown: usize,
+    ignored_shown: usize,
+}
+
 pub(crate) struct Out<'a> {
     file: String,
     answers: bool,
@@ -154,14 +161,20 @@ impl<'a> Out<'a> {
     }
 
     /// Reads on in another file.
-    pub(super) fn enter(&mut self, file: String, revision: &str) -> Result<String, Refusal> {
+    pub(super) fn enter(&mut self, file: String, revision: &str) -> Result<Left, Refusal> {
         (self.take)(Entry::Enter { file: &file, revision }, 0).map_err(|why| self.too_many(why))?;
-        Ok(std::mem::replace(&mut self.file, file))
+        let (shown, ignored_shown) = (self.report.shown.len(), self.report.ignored_shown.len());
+        Ok(Left { file: std::mem::replace(&mut self.file, file), shown, ignored_shown })
     }
 
     /// Reads on in the file before.
-    pub(super) fn leave(&mut self, file: String) -> Result<(), Refusal> {
-        self.file = file;
+    pub(super) fn leave(&mut self, left: Left) -> Result<(), Refusal> {
+        let included = std::mem::replace(&mut self.file, left.file);
+        let shown = self.report.shown.iter_mut().skip(left.shown);
+        for line in shown.chain(self.report.ignored_shown.iter_mut().skip(left.ignored_shown)) {
+            // Those of a list that this one includes in turn have theirs.
+            line.file.get_or_insert_with(|| included.as_str().into());
+        }
         (self.take)(Entry::Leave, 0).map(|_| ()).map_err(|why| self.too_many(why))
     }
 

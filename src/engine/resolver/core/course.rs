@@ -13,6 +13,7 @@ use super::wire::{self, Query};
 use super::zones::Full;
 use super::{CacheKey, Core, ExchangeId, Failure, StoredAnswer, Transport};
 use crate::base::model::Mono;
+use crate::engine::resolver::alias;
 
 impl<T> Core<T> {
     pub(super) fn open_question(&mut self, now: Mono, key: &CacheKey) -> QuestionId {
@@ -77,7 +78,7 @@ impl<T> Core<T> {
         let message_id: u16 = self.random.random();
         let cookie = self.servers.cookie(server).filter(|_| edns).map(|cookie| cookie.data());
         let Some(question) = self.questions.get_mut(&id) else { return false };
-        let asked = wire::question(&question.key, exact.then_some(&mut self.random));
+        let asked = wire::question(&question.asking, exact.then_some(&mut self.random));
         let known = Exchange {
             question: id,
             server,
@@ -89,7 +90,7 @@ impl<T> Core<T> {
             sent: now,
             asked,
         };
-        let message = Query { key: &question.key, question: &known.asked, id: message_id, edns, cookie }.build();
+        let message = Query { key: &question.asking, question: &known.asked, id: message_id, edns, cookie }.build();
         let [first, second, later] = TRY_TIMES;
         let time = match (transport, attempts) {
             (Transport::Tcp, _) => TRY_TIME_TCP,
@@ -120,7 +121,12 @@ impl<T> Core<T> {
         let Some(question) = self.questions.get_mut(&id) else { return };
         let again = match next {
             Next::Answer(stored) => {
-                self.finish(now, id, Ok(stored));
+                let whole = self.whole(now, id, stored);
+                self.finish(now, id, whole);
+                return;
+            }
+            Next::Follow(stored, key) => {
+                self.follow(now, id, stored, *key);
                 return;
             }
             Next::Again { transport, edns } => Some((transport, edns)),
@@ -144,6 +150,47 @@ impl<T> Core<T> {
         // A late word from one server does not cut short the try at another.
         if self.questions.get(&id).is_some_and(|question| question.active.is_empty()) {
             self.try_next(now, id);
+        }
+    }
+
+    /// Goes on with the name that an answer led to, at whoever answers for that.
+    fn follow(&mut self, now: Mono, id: QuestionId, part: Arc<StoredAnswer>, key: CacheKey) {
+        let Some(question) = self.questions.get_mut(&id) else { return };
+        if key == question.key {
+            // It has come round; clients are told how.
+            let whole = self.whole(now, id, part);
+            self.finish(now, id, whole);
+            return;
+        }
+        let (way, of_zone) = self.routes.find(key.name());
+        question.parts.push(part);
+        question.asking = key;
+        question.tries = Tries::new(way);
+        question.of_zone &= of_zone;
+        question.kept = None;
+        // What is still under way asks for what is known by now.
+        for exchange in std::mem::take(&mut question.open) {
+            self.close_exchange(exchange, id);
+        }
+        self.try_next(now, id);
+    }
+
+    /// The answer to the question as it was put, of the last answer and those that led to it.
+    fn whole(&self, now: Mono, id: QuestionId, last: Arc<StoredAnswer>) -> Result<Arc<StoredAnswer>, Failure> {
+        let Some(question) = self.questions.get(&id).filter(|question| !question.parts.is_empty()) else {
+            return Ok(last);
+        };
+        let parts = [&question.parts[..], &[Arc::clone(&last)]].concat();
+        let whole = alias::join(&question.key, &parts)
+            .and_then(|message| StoredAnswer::from_upstream(now, &question.key, &message, &self.answers))
+            .map(|whole| whole.with_error_of(&last));
+        match whole {
+            Ok(whole) if question.of_zone => Ok(Arc::new(whole.of_zone())),
+            Ok(whole) => Ok(Arc::new(whole)),
+            Err(_) => {
+                self.counters.upstream_invalid.increment();
+                Err(Failure::Invalid)
+            }
         }
     }
 
@@ -200,7 +247,10 @@ impl<T> Core<T> {
     /// Ends a question with what there is.
     pub(super) fn give_up(&mut self, now: Mono, id: QuestionId) {
         let Some(question) = self.questions.get_mut(&id) else { return };
-        let result = question.kept.take().ok_or(question.failure);
+        let result = match question.kept.take() {
+            Some(stored) => self.whole(now, id, stored),
+            None => Err(question.failure),
+        };
         self.finish(now, id, result);
     }
 

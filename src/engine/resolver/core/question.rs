@@ -74,6 +74,10 @@ pub(super) struct Exchange {
 #[derive(Debug)]
 pub(super) struct Question<T> {
     pub(super) key: CacheKey,
+    /// What is asked for now: the key, or a name that its answer led to.
+    pub(super) asking: CacheKey,
+    /// The answers that led there.
+    pub(super) parts: Vec<Arc<StoredAnswer>>,
     /// Who waits; nobody where an answer is renewed before it expires.
     pub(super) waiters: Vec<Waiter<T>>,
     pub(super) deadline: Mono,
@@ -83,7 +87,7 @@ pub(super) struct Question<T> {
     pub(super) stale_at: Option<Mono>,
     /// When it wants to be woken: the earliest of these.
     pub(super) wake: Mono,
-    /// Whether its servers are a zone's.
+    /// Whether all servers that it was asked of are a zone's.
     pub(super) of_zone: bool,
     pub(super) tries: Tries,
     /// Queries sent so far; later ones get more time.
@@ -99,9 +103,11 @@ pub(super) struct Question<T> {
 }
 
 impl<T> Question<T> {
-    pub(super) const fn new(key: CacheKey, deadline: Mono, tries: Tries, of_zone: bool) -> Self {
+    pub(super) fn new(key: CacheKey, deadline: Mono, tries: Tries, of_zone: bool) -> Self {
         Self {
+            asking: key.clone(),
             key,
+            parts: Vec::new(),
             waiters: Vec::new(),
             deadline,
             try_end: deadline,

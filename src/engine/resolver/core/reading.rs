@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::cookie::Seen;
 use super::question::{Exchange, ExchangeId};
 use super::wire::{self, Head, Match, Opt};
-use super::{Core, Failure, StoredAnswer, Transport};
+use super::{CacheKey, Core, Failure, StoredAnswer, Transport};
 use crate::base::model::Mono;
 use crate::base::wire::dns::Rcode;
+use crate::engine::resolver::alias;
 
 /// The cookie was not the one that the server wants to hear (RFC 7873 §5.3).
 const BADCOOKIE: u16 = 23;
@@ -24,6 +25,8 @@ pub(super) enum Next {
     Skip(Failure),
     /// The answer.
     Answer(Arc<StoredAnswer>),
+    /// A part of it, and the question that is left.
+    Follow(Arc<StoredAnswer>, Box<CacheKey>),
 }
 
 impl<T> Core<T> {
@@ -93,7 +96,7 @@ impl<T> Core<T> {
             }
         }
         let question = self.questions.get(&exchange.question)?;
-        let stored = match StoredAnswer::from_upstream(now, &question.key, message, &self.answers) {
+        let stored = match StoredAnswer::from_upstream(now, &question.asking, message, &self.answers) {
             Ok(stored) if question.of_zone => Arc::new(stored.of_zone()),
             Ok(stored) => Arc::new(stored),
             Err(error) if error.is_unreadable() => return self.unreadable(id, exchange),
@@ -103,8 +106,13 @@ impl<T> Core<T> {
                 return Some(Next::Skip(Failure::Invalid));
             }
         };
+        let left = alias::left(&question.asking, &stored).filter(|_| self.conduct.follow);
         self.responded(now, id, exchange);
-        Some(if stored.is_failure() { Next::Keep(stored) } else { Next::Answer(stored) })
+        Some(match left {
+            _ if stored.is_failure() => Next::Keep(stored),
+            Some(key) => Next::Follow(stored, Box::new(key)),
+            None => Next::Answer(stored),
+        })
     }
 
     /// The server is alive, whatever it said.

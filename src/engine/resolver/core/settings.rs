@@ -121,6 +121,8 @@ pub struct Conduct {
     pub fail_over: bool,
     /// Servers that keep failing stand behind the others for a while.
     pub back_off: bool,
+    /// Where an answer ends with an alias, the name behind it is asked for.
+    pub follow: bool,
     /// Identical questions are asked once.
     pub join: bool,
     /// Answers that are in use are asked for again shortly before they expire.
@@ -141,6 +143,7 @@ impl Default for Conduct {
             without_edns: true,
             fail_over: true,
             back_off: true,
+            follow: true,
             join: true,
             prefetch: true,
             stale: true,

@@ -1,0 +1,40 @@
+//! Names and prefixes to list, the same in every run.
+
+use ipnet::Ipv4Net;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use std::collections::{BTreeSet, HashSet};
+use std::net::Ipv4Addr;
+
+/// Few under `cargo test`, which passes no `--bench`.
+pub(crate) fn scale(full: usize) -> usize {
+    if std::env::args().any(|arg| arg == "--bench") { full } else { full / 1_000 }
+}
+
+/// A label of three to ten letters.
+pub(crate) fn label(rng: &mut StdRng) -> String {
+    let len = rng.random_range(3..11);
+    (0..len).map(|_| char::from(rng.random_range(b'a'..=b'z'))).collect()
+}
+
+/// Names of two or three labels under few top-level domains, as lists have them.
+pub(crate) fn names(count: usize) -> Vec<String> {
+    const TOP: [&str; 8] = ["com", "net", "org", "info", "ru", "de", "co.uk", "io"];
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut names: HashSet<String> = HashSet::new();
+    while names.len() < count {
+        let top = TOP[rng.random_range(0..TOP.len())];
+        let name = format!("{}.{top}", label(&mut rng));
+        names.insert(if rng.random_bool(0.5) { format!("{}.{name}", label(&mut rng)) } else { name });
+    }
+    let mut names: Vec<String> = names.into_iter().collect();
+    names.sort();
+    names
+}
+
+/// IPv4 prefixes of 16 to 32 bits anywhere.
+pub(crate) fn prefixes(count: usize) -> BTreeSet<Ipv4Net> {
+    let mut rng = StdRng::seed_from_u64(2);
+    let mut prefix = || Ipv4Net::new(Ipv4Addr::from(rng.random::<u32>()), rng.random_range(16..=32)).unwrap().trunc();
+    (0..count).map(|_| prefix()).collect()
+}
