@@ -5,8 +5,12 @@ use hickory_proto::op::Message;
 use interdict::base::model::{Mono, Now, Stage, Wall};
 use interdict::base::name::{Match, Name, NameRef};
 use interdict::base::wire::dns::{AnswerView, Head, Malformed, QueryView, Rcode, Reply};
+use interdict::base::wire::http::{Body, H2Stream, HeadStream, Request, Response};
 use interdict::base::wire::packet::{self, Frame, LinkType, TUNNELS_MAX};
+use interdict::base::wire::quic::{QuicClient, may_be_quic};
+use interdict::base::wire::tls::{ClientHello, DtlsHello, HELLO_OCTETS_MAX, HelloStream, Progress, ja4};
 use interdict::engine::inspector::fragments::Fragments;
+use interdict::engine::inspector::{Judge, Observation, Reader};
 use interdict::engine::resolver::core::{Core, CoreSettings, Counters, QUERIES_MAX, Waiter};
 use interdict::engine::resolver::front::{answer, answer_from, fail, truncate};
 use interdict::engine::resolver::{
@@ -296,4 +300,80 @@ pub(crate) fn capture(data: &[u8]) {
     let mut again = FileSource::new("again".into(), Box::new(io::Cursor::new(again)), false);
     while let Ok(Next::Frame(_)) = again.next() {}
     assert_eq!((again.stats().frames, again.stats().torn), (written, 0));
+}
+
+/// A client's stream of TLS, and the same octets as DTLS: the hello is the same however it is cut.
+pub(crate) fn tls(data: &[u8]) {
+    let mut whole = HelloStream::default();
+    let progress = whole.feed(data);
+    let mut apart = HelloStream::default();
+    let stopped = data.iter().map(|octet| apart.feed(&[*octet])).find(|progress| *progress != Progress::More);
+    assert_eq!(stopped.unwrap_or(Progress::More), progress);
+    assert!(whole.hello().len() <= HELLO_OCTETS_MAX);
+    if progress == Progress::Hello {
+        assert_eq!(whole.hello(), apart.hello());
+    }
+    for view in [ClientHello::parse(whole.hello()), ClientHello::parse(data)].into_iter().flatten() {
+        let _ = (view.server_name(), view.hidden(), view.version(), view.alpn().count());
+        assert_eq!(ja4(&view, interdict::base::wire::tls::Transport::Tcp).len(), 36);
+    }
+    let mut dtls = DtlsHello::default();
+    if let Some(body) = dtls.feed(data) {
+        let _ = ClientHello::parse_dtls(body).map(|view| view.server_name().is_some());
+    }
+}
+
+/// Datagrams of a client of QUIC, each behind its length.
+pub(crate) fn quic(data: &[u8]) {
+    let mut client = QuicClient::default();
+    for datagram in lengths(data) {
+        let _ = may_be_quic(datagram);
+        client.feed(datagram, |_| {});
+        assert!(client.held() <= 5 * HELLO_OCTETS_MAX);
+    }
+}
+
+/// Octets behind their lengths, as many as there are.
+fn lengths(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (len, rest) = data.split_first_chunk::<2>()?;
+        let (part, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)).min(rest.len()))?;
+        data = rest;
+        Some(part)
+    })
+}
+
+/// A stream of HTTP: heads and bodies one after the other, and the same octets as frames of HTTP/2.
+pub(crate) fn http(data: &[u8]) {
+    let mut rest = data;
+    while !rest.is_empty() {
+        let mut head = HeadStream::default();
+        rest = rest.get(head.feed(rest)..).expect("it takes what there is");
+        let _ = Response::parse(head.octets()).map(|reply| reply.headers().count());
+        let Some(request) = Request::parse(head.octets()).filter(|_| head.is_whole()) else { break };
+        let _ = (request.path(), request.target_authority());
+        let mut body = Body::promised(request.headers(), true);
+        let Some(taken) = body.feed(rest) else { break };
+        rest = rest.get(taken..).expect("it takes what there is");
+        if !body.is_over() {
+            assert!(rest.is_empty());
+        }
+    }
+    let mut frames = H2Stream::default();
+    frames.feed(data, |host| assert!(!host.is_empty()));
+}
+
+/// Raw IP packets, each behind its length, a microsecond apart: the whole of the inspector.
+pub(crate) fn inspector(data: &[u8]) {
+    let rules = Arc::new(RuleSetBuilder::new().finish());
+    let policy = Policy::new(1, rules, Arc::new(Settings::default()), Wall::UNIX_EPOCH);
+    let (mut reader, mut judge) = (Reader::new(), Judge::new(Arc::new(policy)));
+    let mut observe = |observation: Observation<'_>| judge.observe(&observation);
+    for (count, packet) in lengths(data).enumerate() {
+        let frame = Frame { time_ns: count as u64 * 1000, ..Frame::new(LinkType::RAW, packet) };
+        reader.handle_frame(Mono::from_nanos(frame.time_ns), &frame, &mut observe);
+        assert!(reader.flows() <= count + 1);
+    }
+    reader.finish(&mut observe);
+    assert!(judge.finish().rows.is_empty(), "nothing is listed");
 }

@@ -87,3 +87,23 @@ fn packets() {
 fn captures() {
     replay("capture", bodies::capture);
 }
+
+#[test]
+fn hellos() {
+    replay("tls", bodies::tls);
+}
+
+#[test]
+fn first_flights() {
+    replay("quic", bodies::quic);
+}
+
+#[test]
+fn requests() {
+    replay("http", bodies::http);
+}
+
+#[test]
+fn conversations() {
+    replay("inspector", bodies::inspector);
+}

@@ -36,6 +36,8 @@ pub(super) enum Command {
     Sync(SyncArgs),
     /// Check list files: every line that is left out, every refusal (exit code 2 when a file is refused)
     Lint(LintArgs),
+    /// Say which endpoint talks to which listed vendor in captured packets, on what evidence
+    Inspect(InspectArgs),
     /// Write what is blocked now for another program; what its format cannot say is counted on standard error
     Export(ExportArgs),
     /// Enforce in the kernel of a gateway: show, apply, look, remove
@@ -69,6 +71,25 @@ pub(super) struct LintArgs {
     /// How they are written, as in [[blocklist]]
     #[arg(long = "as", value_name = "FORMAT", default_value = "auto")]
     pub(super) written: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// Capture files (pcap, pcapng, also compressed); - is standard input
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE|-")]
+    pub(super) read: Vec<PathBuf>,
+    /// Print every name that is seen, one JSON object a line, and judge nothing
+    #[arg(long, conflicts_with_all = ["vendor", "format", "at"])]
+    pub(super) names: bool,
+    /// Only these vendors
+    #[arg(long, num_args = 1.., value_name = "VENDOR")]
+    pub(super) vendor: Vec<String>,
+    /// Judge as of this moment instead of now
+    #[arg(long, value_name = "TIME")]
+    pub(super) at: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub(super) format: TableFormat,
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,7 @@ mod control;
 mod enforced;
 mod export;
 mod gateway;
+mod inspect;
 mod lint;
 mod progress;
 mod report;
@@ -114,6 +115,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Pause(args) => control::pause(args, &store()?, out),
         Command::Sync(args) => sync::run(args, &config()?, out),
         Command::Lint(args) => lint::run(args, &config()?, out),
+        Command::Inspect(args) => inspect::run(args, named, out),
         Command::Export(args) => export::run(args, &config()?, out),
         Command::Verify(args) => verify::run(args, named, out),
         Command::Gateway(command) => gateway::run(command, named, out),

@@ -1,9 +1,38 @@
-//! What frames say about who talks to whom.
+//! What frames say about who talks to whom, and what the policy says of it.
+//!
+//! ```text
+//! frame ─ Reader: decode ▸ fragments ▸ flow ▸ stream ▸ dialogue ─▶ Observation ─ Judge: policy, signatures, memory ─▶ Findings
+//! ```
 //!
 //! | module | what |
 //! |---|---|
 //! | [`endpoint`] | who is behind an address: devices and dated facts |
 //! | [`fragments`] | datagrams put together from IP fragments |
+//! | [`Reader`] | from frames to what is said in them: names, requests, answers |
+//! | [`Observation`], [`Seen`], [`NameKind`], [`Ends`], [`At`] | that |
+//! | [`Judge`] | one verdict a flow; payload forms; what clients resolved; ways around a block |
+//! | [`Findings`], [`RowKey`], [`Row`], [`Grade`], [`Incident`], [`Relay`], [`Blind`] | what came of it |
+//!
+//! Everything is bounded and counted: flows and the octets that they hold ([`FlowLosses`]), streams ([`StreamLosses`]), rows and what
+//! is remembered ([`Blind`]).
 
+mod bypass;
+mod datagram;
+mod dialogue;
 pub mod endpoint;
+mod finding;
+mod flow;
 pub mod fragments;
+mod judge;
+mod memory;
+mod names;
+mod reader;
+mod signature;
+mod stream;
+
+pub use finding::{Blind, Findings, Grade, Incident, Relay, Row, RowKey};
+pub use flow::FlowLosses;
+pub use judge::Judge;
+pub use names::{Ends, NameKind, Seen};
+pub use reader::{At, Counters, Observation, Reader};
+pub use stream::StreamLosses;

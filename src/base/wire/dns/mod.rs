@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`QueryView`] | a borrowed, validated query; what may not be answered normally comes as [`Malformed`] |
 //! | [`AnswerView`], [`Record`], [`Svcb`] | a borrowed response, its records one by one, names expanded on demand |
+//! | [`Questions`], [`netbios_name`] | the questions of any message, multicast and NetBIOS included |
 //! | [`Reply`] | writes a reply into a given buffer, without allocation |
 //! | [`Composer`] | writes a response record by record, names compressed anew; allocates |
 //! | [`Edns`], [`Header`], [`Flags`], [`Rcode`], [`rtype`], [`class`] | the parts and their numbers |
@@ -14,6 +15,7 @@ mod compose;
 mod header;
 mod name;
 mod query;
+mod question;
 mod rdata;
 mod reply;
 
@@ -23,5 +25,6 @@ pub use compose::{ComposeError, Composer};
 pub use header::{Flags, HEADER_OCTETS, Header};
 pub use name::NameFault;
 pub use query::{Edns, Fault, Malformed, QueryView, Unanswered};
+pub use question::{Question, Questions, netbios_name};
 pub use rdata::{Svcb, SvcbParams};
 pub use reply::{Head, Reply, ReplyOptions};

@@ -1,0 +1,133 @@
+//! Ways around a block: a blocked name, and what its endpoint does within the window after it.
+
+use super::finding::{Findings, Incident};
+use super::reader::At;
+use crate::base::name::{Name, NameRef};
+use crate::base::wire::dns::{AnswerView, Section};
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// How long after a blocked name something counts as an answer to the block, in nanoseconds.
+const WINDOW_NS: u64 = 120_000_000_000;
+/// Endpoints of which blocked names are remembered, one a vendor.
+const ENDPOINTS_MAX: usize = 16_384;
+/// Incidents that are kept.
+const INCIDENTS_MAX: usize = 10_000;
+/// Steps of one incident that are kept.
+const STEPS_MAX: usize = 16;
+
+/// The blocked names of late.
+#[derive(Debug, Default)]
+pub(super) struct Bypasses {
+    endpoints: HashMap<IpAddr, BTreeMap<Arc<str>, Blocked>>,
+}
+
+#[derive(Debug)]
+struct Blocked {
+    name: Name,
+    at: At,
+    /// Whom the endpoint asked.
+    resolver: IpAddr,
+    answer: Option<String>,
+    /// Index of the incident that it became.
+    incident: Option<usize>,
+}
+
+impl Bypasses {
+    /// An endpoint asked a resolver for a name that is blocked. `false` where there is no room for that.
+    pub(super) fn blocked(
+        &mut self,
+        at: At,
+        endpoint: IpAddr,
+        resolver: IpAddr,
+        vendor: &Arc<str>,
+        name: NameRef<'_>,
+    ) -> bool {
+        if self.endpoints.len() >= ENDPOINTS_MAX && !self.endpoints.contains_key(&endpoint) {
+            self.endpoints.retain(|_, vendors| vendors.values().any(|held| held.is_late(at)));
+            if self.endpoints.len() >= ENDPOINTS_MAX {
+                return false;
+            }
+        }
+        let vendors = self.endpoints.entry(endpoint).or_default();
+        let held = vendors.get(vendor).filter(|held| held.is_late(at));
+        // Asking the same again, or somebody else, goes on with what was begun.
+        if held.is_none_or(|held| held.incident.is_none() && held.resolver == resolver) {
+            let blocked = Blocked { name: name.to_name(), at, resolver, answer: None, incident: None };
+            vendors.insert(Arc::clone(vendor), blocked);
+        }
+        true
+    }
+
+    /// An endpoint got an answer.
+    pub(super) fn answer(&mut self, endpoint: IpAddr, message: &[u8]) {
+        let Some(vendors) = self.endpoints.get_mut(&endpoint) else { return };
+        let Ok(view) = AnswerView::parse(message) else { return };
+        for blocked in vendors.values_mut() {
+            if blocked.answer.is_none() && blocked.name.as_ref() == view.name() {
+                blocked.answer = Some(kind(&view));
+            }
+        }
+    }
+
+    /// Whom an endpoint asked for the blocked name of a vendor, if that was of late.
+    pub(super) fn resolver(&self, at: At, endpoint: IpAddr, vendor: &Arc<str>) -> Option<IpAddr> {
+        self.endpoints.get(&endpoint)?.get(vendor).filter(|held| held.is_late(at)).map(|held| held.resolver)
+    }
+
+    /// The vendors of which an endpoint was refused a name of late.
+    pub(super) fn vendors(&self, at: At, endpoint: IpAddr) -> Vec<Arc<str>> {
+        let Some(vendors) = self.endpoints.get(&endpoint) else { return Vec::new() };
+        vendors.iter().filter(|(_, held)| held.is_late(at)).map(|(vendor, _)| Arc::clone(vendor)).collect()
+    }
+
+    /// An endpoint took a step around the block.
+    pub(super) fn step(&mut self, at: At, endpoint: IpAddr, vendor: &Arc<str>, what: String, findings: &mut Findings) {
+        let vendors = self.endpoints.get_mut(&endpoint);
+        let Some(blocked) = vendors.and_then(|vendors| vendors.get_mut(vendor)) else { return };
+        let index = match blocked.incident {
+            Some(index) => index,
+            None if findings.incidents.len() >= INCIDENTS_MAX => {
+                findings.blind.dropped += 1;
+                return;
+            }
+            None => {
+                let first = (blocked.at, format!("asked {} for {}, which is blocked", blocked.resolver, blocked.name));
+                findings.incidents.push(Incident {
+                    endpoint,
+                    vendor: Arc::clone(vendor),
+                    answer: blocked.answer.clone(),
+                    chain: vec![first],
+                });
+                findings.incidents.len() - 1
+            }
+        };
+        blocked.incident = Some(index);
+        if let Some(incident) = findings.incidents.get_mut(index).filter(|incident| incident.chain.len() < STEPS_MAX) {
+            incident.chain.push((at, what));
+        }
+    }
+}
+
+impl Blocked {
+    fn is_late(&self, at: At) -> bool {
+        at.time_ns.saturating_sub(self.at.time_ns) <= WINDOW_NS
+    }
+}
+
+/// How a name was answered, in a word.
+fn kind(view: &AnswerView<'_>) -> String {
+    match view.header().flags.rcode().0 {
+        0 => {}
+        3 => return "nxdomain".to_owned(),
+        5 => return "refused".to_owned(),
+        other => return format!("rcode {other}"),
+    }
+    let addresses = view.records().flatten().filter(|record| record.section == Section::Answer);
+    match addresses.filter_map(|record| record.address().ok().flatten()).next() {
+        None => "nodata".to_owned(),
+        Some(address) if address.is_unspecified() => "null".to_owned(),
+        Some(_) => "an address".to_owned(),
+    }
+}

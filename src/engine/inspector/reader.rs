@@ -1,0 +1,420 @@
+//! From frames to what is said in them.
+
+use super::datagram;
+use super::dialogue::{Hint, Said};
+use super::flow::{Direction, Flow, FlowLosses, Flows, Key, State, TCP, UDP};
+use super::fragments::{self, Fragments};
+use super::names::{Ends, NameKind, Seen};
+use super::stream::{Readings, Segment, Stream, StreamLosses, TOLD_MAX};
+use crate::base::model::Mono;
+use crate::base::wire::host::Host;
+use crate::base::wire::http::{Request, Response};
+use crate::base::wire::packet::{Checksum, Frame, Ip, Packet, Tcp, Transport, Udp};
+use crate::base::wire::quic::{Found, may_be_quic};
+use crate::base::wire::tls::{ClientHello, is_dtls};
+use std::net::Ipv6Addr;
+
+/// Octets of fragments that wait for others.
+const FRAGMENT_OCTETS_MAX: usize = 16 << 20;
+/// Datagrams within fragments within each other that are followed.
+const RESUMED_MAX: usize = 4;
+/// Hops by which packets of one sender may differ.
+const HOPS: u8 = 2;
+
+/// What was said, and who talked.
+#[derive(Debug)]
+pub enum Observation<'a> {
+    /// A flow was begun, as far as can be told by whom.
+    Begin(At, Ends),
+    /// A flow is over, or is forgotten: octets that its beginner sent, and that came back.
+    End(At, Ends, [u64; 2]),
+    /// A name.
+    Name(Seen<'a>),
+    /// A client's hello, and the kind that its name is or would be.
+    Hello(At, Ends, NameKind, ClientHello<'a>),
+    /// The head of an HTTP request.
+    Request(At, Ends, Request<'a>),
+    /// The head of an HTTP reply.
+    Reply(At, Ends, Response<'a>),
+    /// The first octets of an HTTP reply's body.
+    Body(At, Ends, &'a [u8]),
+    /// A DNS response.
+    Answer(At, Ends, &'a [u8]),
+}
+
+/// Which frame, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct At {
+    /// Counted from 1.
+    pub frame: u64,
+    /// In nanoseconds since 1970.
+    pub time_ns: u64,
+}
+
+/// What was read, and what was not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames.
+    pub frames: u64,
+    /// Frames of which nothing could be read.
+    pub unreadable: u64,
+    /// Frames that the capture cut off.
+    pub truncated: u64,
+    /// Packets whose tunnels go deeper than is followed.
+    pub too_deep: u64,
+    /// QUIC connections that were begun in a version or with keys that nobody knows.
+    pub quic_unread: u64,
+}
+
+type Tell<'t> = &'t mut dyn FnMut(Observation<'_>);
+
+/// Reads frames in the order in which they were captured.
+pub struct Reader {
+    flows: Flows,
+    fragments: Fragments,
+    at: At,
+    counters: Counters,
+    losses: StreamLosses,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Reader {
+    /// One that has seen nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            flows: Flows::new(),
+            fragments: Fragments::new(FRAGMENT_OCTETS_MAX),
+            at: At::default(),
+            counters: Counters::default(),
+            losses: StreamLosses::default(),
+        }
+    }
+
+    /// Takes the next frame; `tell` hears what it completes.
+    pub fn handle_frame(&mut self, now: Mono, frame: &Frame<'_>, tell: Tell<'_>) {
+        self.counters.frames += 1;
+        self.at = At { frame: self.counters.frames, time_ns: frame.time_ns };
+        self.counters.truncated += u64::from(frame.missing() > 0);
+        let Ok(packet) = frame.decode() else {
+            self.counters.unreadable += 1;
+            return;
+        };
+        self.packet(now, frame.checksums_offloaded, &packet, tell);
+    }
+
+    /// Takes the next packet of a frame that was decoded elsewhere; `tell` hears what it completes.
+    fn packet(&mut self, now: Mono, is_offloaded: bool, packet: &Packet<'_>, tell: Tell<'_>) {
+        self.counters.too_deep += u64::from(packet.tunnels.too_deep);
+        let Some(ip) = packet.ip() else { return };
+        if ip.fragment.is_none() {
+            return self.transport(packet, ip, is_offloaded, tell);
+        }
+        // A first fragment that the capture cut off is all that there will be.
+        if ip.missing > 0 && ip.fragment.is_some_and(|fragment| fragment.offset == 0) {
+            let whole = packet.resume(ip.protocol, ip.payload);
+            return whole.ip().map_or((), |inner| self.transport(&whole, inner, is_offloaded, tell));
+        }
+        // Two readings, each perhaps a fragment of another datagram.
+        let mut waiting = vec![self.fragments.handle_packet(now, packet)];
+        for _ in 0..RESUMED_MAX {
+            let Some(datagram) = waiting.pop().flatten() else { return };
+            for payload in [Some(datagram.first), datagram.last].into_iter().flatten() {
+                let whole = packet.resume(datagram.protocol, &payload);
+                match whole.ip() {
+                    Some(inner) if inner.fragment.is_some() => waiting.push(self.fragments.handle_packet(now, &whole)),
+                    Some(inner) => self.transport(&whole, inner, is_offloaded, tell),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn transport(&mut self, packet: &Packet<'_>, ip: &Ip<'_>, is_offloaded: bool, tell: Tell<'_>) {
+        match &ip.transport {
+            Transport::Tcp(tcp) => self.tcp(packet, ip, tcp, is_offloaded, tell),
+            Transport::Udp(udp) => self.udp(packet, ip, udp, tell),
+            Transport::Icmp(_) | Transport::Fragment | Transport::Broken | Transport::Other => {}
+        }
+    }
+
+    fn tcp(&mut self, packet: &Packet<'_>, ip: &Ip<'_>, tcp: &Tcp<'_>, is_offloaded: bool, tell: Tell<'_>) {
+        let (key, is_turned) = Key::of(packet, (ip.src, tcp.sport), (ip.dst, tcp.dport), TCP);
+        let at = match self.flows.find(&key) {
+            Some(at) => at,
+            // A flow is begun by a start or by data; acknowledgements of what was not seen are nothing to go by.
+            None if !tcp.flags.syn() && tcp.payload.is_empty() => return,
+            None => {
+                // Who answers a start did not begin; without a start, the smaller port serves.
+                let is_reply = tcp.flags.syn() && tcp.flags.ack() || !tcp.flags.syn() && tcp.sport < tcp.dport;
+                self.add(key, ip, is_turned != is_reply, State::Tcp(Default::default()), tell)
+            }
+        };
+        let Some(Flow { state: State::Tcp(directions), octets, .. }) = self.flows.get(at) else { return };
+        count(octets, is_turned, ip);
+        let (ours, theirs) = match directions {
+            [first, second] if is_turned => (second, first),
+            [first, second] => (first, second),
+        };
+        let ends = Ends { src: ip.src, sport: tcp.sport, dst: ip.dst, dport: tcp.dport };
+        let hint = if tcp.sport == 53 || tcp.dport == 53 { Hint::Dns } else { Hint::None };
+        ours.ttl.get_or_insert(ip.ttl);
+        let mut seq = tcp.seq;
+        if tcp.flags.syn() {
+            if ours.starts(ip, tcp, is_offloaded) && ours.stream.open(tcp.seq) && !tcp.flags.ack() {
+                *theirs = Direction::default();
+            }
+            seq = seq.wrapping_add(1);
+        }
+        let (now, losses) = (self.at, &mut self.losses);
+        if ours.stream.wants(seq, tcp.payload.len()) {
+            let is_sure = ours.stream.is_reading() && is_sure(ours, ip, tcp, is_offloaded);
+            let segment = Segment { seq, octets: tcp.payload, is_sure, missing: ip.missing };
+            ours.stream.segment(&segment, hint, losses, &mut |readings, said| told(now, ends, readings, &said, tell));
+        }
+        if tcp.flags.ack() {
+            let back = ends.turned();
+            let answered = !tcp.payload.is_empty();
+            theirs.stream.acknowledged(tcp.ack, answered, losses, &mut |readings, said| {
+                told(now, back, readings, &said, tell);
+            });
+        }
+        self.note(at, tell);
+    }
+
+    fn udp(&mut self, packet: &Packet<'_>, ip: &Ip<'_>, udp: &Udp<'_>, tell: Tell<'_>) {
+        let ends = Ends { src: ip.src, sport: udp.sport, dst: ip.dst, dport: udp.dport };
+        if let Some(service) = datagram::Service::of(udp.sport, udp.dport) {
+            return service.read(self.at, ends, udp.payload, tell);
+        }
+        if datagram::is_lone_query(udp.payload) {
+            return datagram::Service::Dns.read(self.at, ends, udp.payload, tell);
+        }
+        let (key, is_turned) = Key::of(packet, (ip.src, udp.sport), (ip.dst, udp.dport), UDP);
+        let at = match self.flows.find(&key) {
+            Some(at) => at,
+            None => self.add(key, ip, is_turned, State::Plain, tell),
+        };
+        let Some(flow) = self.flows.get(at) else { return };
+        count(&mut flow.octets, is_turned, ip);
+        let is_dtls = is_dtls(udp.payload);
+        if !is_dtls && !may_be_quic(udp.payload) {
+            return;
+        }
+        match &mut flow.state {
+            State::Plain | State::Quic(_) if is_dtls => flow.state = State::Dtls(Box::default()),
+            State::Plain | State::Dtls(_) if !is_dtls => flow.state = State::Quic(Box::default()),
+            _ => {}
+        }
+        let now = self.at;
+        match &mut flow.state {
+            State::Quic(client) if !client.gives_up() => {
+                client.feed(udp.payload, |found| match found {
+                    Found::Hello(body) => hello(now, ends, NameKind::QuicSni, body, tell),
+                    Found::Google(name) => host(now, ends, NameKind::QuicSni, name, tell),
+                });
+                self.counters.quic_unread += u64::from(client.gives_up());
+            }
+            State::Dtls(reader) => {
+                if let Some(view) = reader.feed(udp.payload).and_then(|body| ClientHello::parse_dtls(body).ok()) {
+                    said_hello(now, ends, NameKind::DtlsSni, view, tell);
+                }
+            }
+            State::Plain | State::Quic(_) | State::Tcp(_) => return,
+        }
+        self.note(at, tell);
+    }
+
+    /// A new flow, begun by the second of its ends if `is_second`.
+    fn add(&mut self, key: Key, ip: &Ip<'_>, is_second: bool, state: State, tell: Tell<'_>) -> u32 {
+        let (at, gone) = self.flows.add(key, ip.src, is_second, state);
+        if let Some(flow) = gone {
+            if flow.state.is_unread() {
+                self.flows.losses.unread += 1;
+            } else {
+                self.flows.losses.read += 1;
+            }
+            self.finish_flow(flow, tell);
+        }
+        tell(Observation::Begin(self.at, key.directions(is_second)[0]));
+        at
+    }
+
+    fn note(&mut self, at: u32, tell: Tell<'_>) {
+        for (key, state) in self.flows.note(at) {
+            self.finish_state(&key, state, tell);
+        }
+    }
+
+    fn finish_state(&mut self, key: &Key, state: State, tell: Tell<'_>) {
+        let State::Tcp(directions) = state else { return };
+        for (mut direction, ends) in directions.into_iter().zip(key.directions(false)) {
+            let now = self.at;
+            direction.stream.finish(&mut self.losses, &mut |readings, said| told(now, ends, readings, &said, tell));
+        }
+    }
+
+    fn finish_flow(&mut self, flow: Flow, tell: Tell<'_>) {
+        let Flow { key, state, is_second, mut octets, .. } = flow;
+        self.finish_state(&key, state, tell);
+        if is_second {
+            octets.reverse();
+        }
+        tell(Observation::End(self.at, key.directions(is_second)[0], octets));
+    }
+
+    /// The frames have ended: tells what is there although its end is not, and forgets all flows.
+    pub fn finish(&mut self, tell: Tell<'_>) {
+        for flow in self.flows.drain() {
+            self.finish_flow(flow, tell);
+        }
+    }
+
+    /// What was read, and what was not.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// What streams lost.
+    #[must_use]
+    pub const fn stream_losses(&self) -> StreamLosses {
+        self.losses
+    }
+
+    /// What the table of flows gave up.
+    #[must_use]
+    pub const fn flow_losses(&self) -> FlowLosses {
+        self.flows.losses
+    }
+
+    /// What became of fragments.
+    #[must_use]
+    pub const fn fragment_counters(&self) -> fragments::Counters {
+        self.fragments.counters()
+    }
+
+    /// How many flows are held.
+    #[must_use]
+    pub fn flows(&self) -> usize {
+        self.flows.len()
+    }
+}
+
+fn count(octets: &mut [u64; 2], is_turned: bool, ip: &Ip<'_>) {
+    let [first, second] = octets;
+    let sent = if is_turned { second } else { first };
+    *sent += ip.payload.len() as u64 + u64::from(ip.missing);
+}
+
+impl Direction {
+    /// Whether a SYN starts this direction anew: the same one again does not, nor one amid others that has the mark of a decoy.
+    fn starts(&mut self, ip: &Ip<'_>, tcp: &Tcp<'_>, is_offloaded: bool) -> bool {
+        let is_sure = is_sure(self, ip, tcp, is_offloaded);
+        if self.start == Some(tcp.seq) || (!is_sure && matches!(self.stream, Stream::Reading(_))) {
+            return false;
+        }
+        self.start = Some(tcp.seq);
+        self.ttl = Some(ip.ttl);
+        true
+    }
+}
+
+/// Whether nothing marks a segment as one that its receiver does not take.
+fn is_sure(direction: &mut Direction, ip: &Ip<'_>, tcp: &Tcp<'_>, is_offloaded: bool) -> bool {
+    let checksum = if is_offloaded { Checksum::Partial } else { ip.checksum() };
+    direction.is_summed |= checksum == Checksum::Good;
+    // Where no checksum was right so far, the sender's hardware makes them after the capture.
+    let is_refused = checksum == Checksum::Bad && direction.is_summed;
+    let is_near = direction.ttl.is_none_or(|ttl| ttl.abs_diff(ip.ttl) <= HOPS);
+    !is_refused && is_near && (tcp.flags.ack() || tcp.flags.syn()) && !tcp.flags.rst()
+}
+
+/// What a stream said, unless another reading of it said it already.
+fn told(at: At, ends: Ends, readings: &mut Readings, said: &Said<'_>, tell: Tell<'_>) {
+    match said {
+        Said::Hello(view) => {
+            if readings.is_news(view.server_name().unwrap_or_default()) {
+                said_hello(at, ends, NameKind::TlsSni, *view, tell);
+            }
+        }
+        Said::Request(request) => {
+            if readings.has_alternatives() && !readings.is_news(request.headers().first("host").unwrap_or_default()) {
+                return;
+            }
+            let mut hosts = request.headers().all("host").filter(|written| !written.is_empty()).peekable();
+            match request.target_authority() {
+                Some(authority) if hosts.peek().is_none() => host(at, ends, NameKind::HttpHost, authority, tell),
+                _ => hosts.for_each(|written| host(at, ends, NameKind::HttpHost, written, tell)),
+            }
+            tell(Observation::Request(at, ends, *request));
+        }
+        Said::Reply(reply) => tell(Observation::Reply(at, ends, *reply)),
+        Said::Body(first) => tell(Observation::Body(at, ends, first)),
+        Said::Authority(authority) => host(at, ends, NameKind::H2cAuthority, authority, tell),
+        Said::Dns(message) => datagram::Service::Dns.read(at, ends, message, tell),
+    }
+}
+
+fn hello(at: At, ends: Ends, kind: NameKind, body: &[u8], tell: Tell<'_>) {
+    if let Ok(view) = ClientHello::parse(body) {
+        said_hello(at, ends, kind, view, tell);
+    }
+}
+
+fn said_hello(at: At, ends: Ends, kind: NameKind, view: ClientHello<'_>, tell: Tell<'_>) {
+    if let Some(name) = view.server_name() {
+        host(at, ends, kind, name, tell);
+    }
+    tell(Observation::Hello(at, ends, kind, view));
+}
+
+/// Tells a host by name.
+pub(super) fn host(at: At, ends: Ends, kind: NameKind, written: &[u8], tell: Tell<'_>) {
+    let host = Host::new(written);
+    if host.is_empty() {
+        return;
+    }
+    let name = host.name();
+    let name = name.as_ref().map(crate::base::name::NameBuf::as_ref);
+    tell(Observation::Name(Seen { frame: at.frame, time_ns: at.time_ns, ends, kind, octets: host.octets(), name }));
+}
+
+impl Readings {
+    /// Whether nothing was said by this word yet, which is remembered.
+    fn is_news(&mut self, word: &[u8]) -> bool {
+        use std::hash::BuildHasher;
+        let hash = foldhash::quality::FixedState::with_seed(1).hash_one(word);
+        if self.told.iter().take(usize::from(self.told_count)).any(|held| *held == hash) {
+            return false;
+        }
+        if let Some(place) = self.told.get_mut(usize::from(self.told_count)) {
+            *place = hash;
+        }
+        self.told_count = (self.told_count + 1).min(TOLD_MAX as u8);
+        true
+    }
+}
+
+impl Ends {
+    /// The other way round.
+    #[must_use]
+    pub const fn turned(self) -> Self {
+        Self { src: self.dst, sport: self.dport, dst: self.src, dport: self.sport }
+    }
+}
+
+impl Key {
+    /// Who sends in either direction; the second end's first if `is_second`.
+    fn directions(&self, is_second: bool) -> [Ends; 2] {
+        let [(first, fport), (second, sport)] = self.ends;
+        let address = |number| Ipv6Addr::from_bits(number).to_canonical();
+        let ends = Ends { src: address(first), sport: fport, dst: address(second), dport: sport };
+        if is_second { [ends.turned(), ends] } else { [ends, ends.turned()] }
+    }
+}
