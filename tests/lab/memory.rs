@@ -2,7 +2,7 @@
 
 use crate::daemon::{Daemon, Site};
 use crate::load::{Case, Checked, Steady, Tally};
-use crate::tier;
+use crate::tier::{self, Tier};
 use crate::upstream::{Habits, Upstream, address_of};
 use interdict::base::model::Stage;
 use interdict::policy::list::Format;
@@ -17,8 +17,10 @@ const RELOAD_OCTETS_MAX: u64 = 16 << 20;
 const SETTLED: Duration = Duration::from_secs(2);
 /// Distinct names that are asked for under load.
 const ASKED: usize = 5_000;
-/// What a small process may hold more, whatever the lists: caches of the database, pages of the allocator.
-const NOISE_OCTETS: u64 = 1 << 20;
+/// What may be held more with fewer names than the claim is made for: the page cache of the database, 2 MiB that the rows of new
+/// rules fill within a few reloads, and pages that the allocator keeps. Whatever the lists, it does not grow further; with a
+/// million names it is within the twentieth.
+const SMALL_PROCESS_OCTETS: u64 = 4 << 20;
 
 pub(crate) fn reloads_give_their_memory_back() {
     let (names, reloads) = (tier::count(20_000, 200_000, 1_000_000), tier::count(3, 10, 20));
@@ -38,6 +40,7 @@ pub(crate) fn reloads_give_their_memory_back() {
     let idle = daemon.resident();
     println!("{names} names in {compiled} octets; ready after {started:.2?}; {} MiB resident", idle >> 20);
 
+    let besides = if tier::reaches(Tier::Soak) { 0 } else { SMALL_PROCESS_OCTETS };
     let (mut peak, mut settled) = (0, 0);
     for number in 1..=reloads {
         site.write("list.txt", &list(names, number));
@@ -50,10 +53,7 @@ pub(crate) fn reloads_give_their_memory_back() {
         peak = peak.max(daemon.peak());
         settled = daemon.resident();
         println!("reload {number} in {took:.2?}: peak {} MiB, then {} MiB", daemon.peak() >> 20, settled >> 20);
-        assert!(
-            settled <= idle + idle / 20 + NOISE_OCTETS,
-            "{settled} octets are held after reload {number}, idle {idle}"
-        );
+        assert!(settled <= idle + idle / 20 + besides, "{settled} octets are held after reload {number}, idle {idle}");
     }
     assert!(
         peak <= idle + compiled + RELOAD_OCTETS_MAX,
