@@ -98,13 +98,12 @@ pub async fn serve_tcp(
             () = stop.cancelled() => break,
             _ = flush.tick() => streams.flush(),
             Some(ended) = connections.join_next(), if !connections.is_empty() => streams.note(&ended),
-            accepted = listener.accept() => match accepted {
+            // Whoever comes while so many leave waits in the kernel's queue for one of them to be gone.
+            accepted = listener.accept(), if connections.len() < connections_max + LEAVING_MAX => match accepted {
                 Ok((stream, peer)) => {
                     reserve.fill();
                     let is_full = connections.len() >= connections_max;
-                    if connections.len() < connections_max + LEAVING_MAX
-                        && let Some(place) = streams.admit(peer, is_full)
-                    {
+                    if let Some(place) = streams.admit(peer, is_full) {
                         connections.spawn(connection(Arc::clone(&streams), stream, peer, place));
                     }
                 }
