@@ -51,6 +51,7 @@ fn sighting(client: u8, second: i64, count: u64) -> Sighting {
         last: at(second),
         count,
         policy: PolicyId([7; 16]),
+        evidence: None,
     }
 }
 

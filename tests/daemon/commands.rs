@@ -113,9 +113,9 @@ fn the_report_has_one_shape_in_four_formats() {
     assert_eq!(home.run(&["report", "endpoints", "--format", "jsonl"]).jsonl(), rows);
     let csv = home.run(&["report", "--format", "csv"]).good();
     let lines: Vec<&str> = csv.split("\r\n").collect();
-    assert_eq!(lines[0], "endpoint,vendor,purpose,first,last,count,outcome,channel,destinations");
+    assert_eq!(lines[0], "endpoint,vendor,purpose,first,last,count,outcome,channel,destinations,grade");
     assert_eq!((lines.len(), lines[3]), (4, ""), "{csv:?}");
-    assert!(lines[1..3].iter().all(|line| line.starts_with("127.0.0.1,kaspersky,") && line.split(',').count() == 9));
+    assert!(lines[1..3].iter().all(|line| line.starts_with("127.0.0.1,kaspersky,") && line.split(',').count() == 10));
     let table = home.run(&["report"]).good();
     assert!(table.starts_with("ENDPOINT   VENDOR     PURPOSE  FIRST "), "{table}");
     assert!(table.ends_with("\nAn attempt is a contact, not an infection; silence here is not absence.\n"), "{table}");

@@ -18,6 +18,11 @@ impl From<StoreError> for Failure {
     }
 }
 
+/// Pieces of evidence of one row that a table shows; the other formats have all of them.
+const EVIDENCE_SHOWN: usize = 3;
+/// The columns of a table; further ones come last.
+const COLUMNS: [&str; 10] =
+    ["endpoint", "vendor", "purpose", "first", "last", "count", "outcome", "channel", "destinations", "grade"];
 /// What every report says of itself.
 const MEANING: &str = "An attempt is a contact, not an infection; silence here is not absence.";
 /// What a report with forwarders says besides.
@@ -27,8 +32,7 @@ pub(super) fn run(args: &ReportArgs, config: &Config, out: &mut Out) -> Result<u
     let since = args.since.as_deref().map(since).transpose()?;
     let mut ledger = Ledger::open_read(&config.store)?;
     let rows = ledger.rows(&Filter { since, vendor: args.vendor.clone() })?;
-    let mut table =
-        Table::new(&["endpoint", "vendor", "purpose", "first", "last", "count", "outcome", "channel", "destinations"]);
+    let mut table = Table::new(&COLUMNS);
     rows.iter().for_each(|row| table.row(cells(row, forwarder(row, config))));
     let objects: Vec<Value> = rows.iter().map(|row| object(row, forwarder(row, config))).collect();
     if args.format == TableFormat::Table && rows.is_empty() {
@@ -37,6 +41,12 @@ pub(super) fn run(args: &ReportArgs, config: &Config, out: &mut Out) -> Result<u
         print(&table, &objects, args.format, out)?;
     }
     if args.format == TableFormat::Table {
+        for row in &rows {
+            for evidence in row.evidence.iter().take(EVIDENCE_SHOWN) {
+                let (who, vendor, purpose) = (called(row), &row.vendor, row.purpose);
+                out.line(&format!("  {who} {vendor} {purpose}: {} {}", evidence.channel, evidence.what))?;
+            }
+        }
         let gaps = ledger.gaps(since)?;
         if !gaps.is_empty() {
             let last = gaps.last().map_or_else(String::new, |gap| {
@@ -93,13 +103,17 @@ fn outcomes(row: &ReportRow) -> impl Iterator<Item = (Outcome, u64)> + '_ {
     Outcome::ALL.iter().map(|outcome| (*outcome, row.outcomes.of(*outcome)))
 }
 
+/// What an endpoint is called.
+fn called(row: &ReportRow) -> String {
+    let name = row.endpoint.names.first().or_else(|| row.endpoint.addresses.first());
+    name.cloned().unwrap_or_else(|| format!("#{}", row.endpoint.id))
+}
+
 fn cells(row: &ReportRow, forwarder: Option<&str>) -> Vec<String> {
-    let endpoint = row.endpoint.names.first().or_else(|| row.endpoint.addresses.first());
     let outcome = outcomes(row).filter(|(_, count)| *count > 0).map(|(outcome, count)| format!("{outcome} {count}"));
     let destinations = row.destinations.iter().map(|destination| destination.destination.clone());
-    let endpoint = endpoint.cloned().unwrap_or_else(|| format!("#{}", row.endpoint.id));
     vec![
-        endpoint + if forwarder.is_some() { " (forwarder)" } else { "" },
+        called(row) + if forwarder.is_some() { " (forwarder)" } else { "" },
         row.vendor.clone(),
         row.purpose.to_string(),
         row.first.to_string(),
@@ -108,6 +122,7 @@ fn cells(row: &ReportRow, forwarder: Option<&str>) -> Vec<String> {
         outcome.collect::<Vec<_>>().join(" "),
         row.channels.iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(" "),
         destinations.collect::<Vec<_>>().join(" "),
+        row.grade().to_string(),
     ]
 }
 
@@ -129,6 +144,11 @@ fn object(row: &ReportRow, forwarder: Option<&str>) -> Value {
         "count": row.count,
         "outcomes": outcomes,
         "channel": row.channels.iter().map(|channel| channel.as_str()).collect::<Vec<_>>(),
+        "grade": row.grade().as_str(),
+        "evidence": row.evidence.iter().map(|evidence| json!({
+            "channel": evidence.channel.as_str(), "what": evidence.what, "first": evidence.first.to_string(),
+            "last": evidence.last.to_string(), "count": evidence.count,
+        })).collect::<Vec<_>>(),
         "destinations": row.destinations.iter().map(|destination| json!({
             "destination": destination.destination,
             "count": destination.count,

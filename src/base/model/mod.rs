@@ -18,4 +18,4 @@ pub use sighting::{Destination, PolicyId, RuleFacts, Sighting};
 pub use time::{Mono, Now, Wall};
 pub use vocabulary::UnknownWord;
 pub(crate) use vocabulary::vocabulary;
-pub use words::{BlockAnswer, Channel, Decision, Origin, Outcome, Stage};
+pub use words::{BlockAnswer, Channel, Decision, Grade, Origin, Outcome, Stage};

@@ -87,4 +87,6 @@ pub struct Sighting {
     pub count: u64,
     /// The policy that decided.
     pub policy: PolicyId,
+    /// What was seen besides, where that says more than the destination: a request, what a hello is like.
+    pub evidence: Option<Arc<str>>,
 }

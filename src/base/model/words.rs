@@ -1,6 +1,6 @@
 //! The small vocabularies of decisions and sightings.
 
-use super::vocabulary;
+use super::{Family, Purpose, vocabulary};
 
 vocabulary! {
     /// What is wanted for a vendor × purpose.
@@ -83,6 +83,33 @@ vocabulary! {
         Leaked => "leaked",
         /// Not known.
         Unknown => "unknown",
+    }
+}
+
+vocabulary! {
+    /// What a row proves.
+    pub enum Grade {
+        /// The endpoint was in touch with the vendor: a name in a web page, a mail server, a scanner may be why.
+        Contact => "contact",
+        /// Software of the vendor is at work: update or telemetry more than once, forms that its products send, or what it said first
+        /// to a sinkhole.
+        Software => "software",
+        /// A product of the vendor: it did what only the vendor's documentation says of it.
+        Product => "product",
+    }
+}
+
+impl Grade {
+    /// What attempts for a purpose prove, by how many there were and how they were seen.
+    #[must_use]
+    pub fn of(purpose: Purpose, count: u64, channels: impl IntoIterator<Item = Channel>) -> Self {
+        let is_telling = matches!(purpose.family(), Family::Update | Family::Telemetry) && count > 1;
+        let mut channels = channels.into_iter();
+        if is_telling || channels.any(|channel| matches!(channel, Channel::Signature | Channel::Sinkhole)) {
+            Self::Software
+        } else {
+            Self::Contact
+        }
     }
 }
 

@@ -136,6 +136,7 @@ impl Batch {
                 last,
                 count,
                 policy,
+                evidence: None,
             });
         }
         (sightings, lost)

@@ -144,6 +144,7 @@ mod tests {
             last: Wall::from_second(at_s + span_s).unwrap(),
             count,
             policy: PolicyId([0; 16]),
+            evidence: None,
         }
     }
 

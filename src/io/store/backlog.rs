@@ -22,6 +22,7 @@ struct Key {
     verdict: Decision,
     outcome: Outcome,
     policy: PolicyId,
+    evidence: Option<Arc<str>>,
     hour: Hour,
 }
 
@@ -37,6 +38,7 @@ impl Key {
             verdict: sighting.verdict,
             outcome: sighting.outcome,
             policy: sighting.policy,
+            evidence: sighting.evidence.clone(),
             hour: Hour::of_sighting(sighting),
         }
     }
@@ -64,7 +66,7 @@ impl Backlog {
         self.places.clear();
     }
 
-    /// Takes a sighting in. Beyond three quarters of the room destinations are given up; beyond all of it the sighting is.
+    /// Takes a sighting in. Beyond three quarters of the room destinations and evidence are given up; beyond all of it the sighting is.
     /// Returns the attempts that are lost.
     pub(super) fn push(&mut self, mut sighting: Sighting) -> u64 {
         let mut key = Key::of(&sighting);
@@ -74,6 +76,7 @@ impl Backlog {
         if self.sightings.len() >= self.limit / 4 * 3 {
             sighting.destination = Destination::Other;
             sighting.port = None;
+            sighting.evidence = None;
             key = Key::of(&sighting);
             if self.merge(&key, &sighting) {
                 return 0;

@@ -27,7 +27,7 @@ mod writer;
 pub use commit::{Committed, Note, Work};
 pub use error::StoreError;
 pub use queue::{QUEUE_BATCHES, Receiver, Sender, StoreCounters, StoreMessage, channel};
-pub use read::{EndpointFacts, Filter, Ledger, ReportRow, Summary, TOP_DESTINATIONS, TopDestination};
+pub use read::{EndpointFacts, Evidence, Filter, Ledger, ReportRow, Summary, TOP_DESTINATIONS, TopDestination};
 pub use run::{Activation, Gap, GapReason, Totals};
 pub use writer::{Clock, Writer, WriterHandle};
 
@@ -289,6 +289,7 @@ mod tests {
             last: at(second),
             count,
             policy: PolicyId([7; 16]),
+            evidence: None,
         }
     }
 

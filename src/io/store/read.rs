@@ -4,7 +4,7 @@ use super::convert::{count, millis, wall, word};
 use super::rows::{hours, outcomes};
 use super::run::{self, Activation, Gap, Totals};
 use super::{StoreError, open};
-use crate::base::model::{Channel, Outcome, Purpose, Wall};
+use crate::base::model::{Channel, Grade, Outcome, Purpose, Wall};
 use crate::engine::ledger::{Hour, Outcomes};
 use rusqlite::{Connection, TransactionBehavior, params};
 use std::path::{Path, PathBuf};
@@ -55,6 +55,21 @@ pub struct TopDestination {
     pub pattern: String,
 }
 
+/// What was seen of a row's attempts besides where they wanted to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// How it was seen.
+    pub channel: Channel,
+    /// What.
+    pub what: String,
+    /// The first time.
+    pub first: Wall,
+    /// The last time.
+    pub last: Wall,
+    /// How often, since the beginning.
+    pub count: u64,
+}
+
 /// One endpoint × vendor × purpose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportRow {
@@ -76,6 +91,16 @@ pub struct ReportRow {
     pub channels: Vec<Channel>,
     /// At most [`TOP_DESTINATIONS`] that were tried in the filter's time, most attempts first.
     pub destinations: Vec<TopDestination>,
+    /// What was seen of them besides, the first few ever, those of the filter's time.
+    pub evidence: Vec<Evidence>,
+}
+
+impl ReportRow {
+    /// What the row proves.
+    #[must_use]
+    pub fn grade(&self) -> Grade {
+        Grade::of(self.purpose, self.count, self.channels.iter().copied())
+    }
 }
 
 /// The whole ledger in figures.
@@ -197,6 +222,7 @@ fn rows(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<ReportRow>> 
             outcomes: outcomes(row, 7)?,
             channels: Vec::new(),
             destinations: Vec::new(),
+            evidence: Vec::new(),
         };
         Ok((row.get::<_, i64>(0)?, report))
     })?;
@@ -210,6 +236,7 @@ fn rows(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<ReportRow>> 
         facts(conn, &mut report.endpoint)?;
         report.channels = channels(conn, ledger, since)?;
         report.destinations = destinations(conn, ledger, since)?;
+        report.evidence = evidence(conn, ledger, since)?;
         reports.push(report);
     }
     Ok(reports)
@@ -282,4 +309,15 @@ fn destinations(conn: &Connection, ledger: i64, since: i64) -> rusqlite::Result<
         })
     })?;
     top.collect()
+}
+
+fn evidence(conn: &Connection, ledger: i64, since: i64) -> rusqlite::Result<Vec<Evidence>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT channel, what, first, last, count FROM evidence WHERE ledger = ?1 AND last >= ?2 ORDER BY first, channel, what",
+    )?;
+    let all = statement.query_map([ledger, since], |row| {
+        let (channel, what) = (word(row, 0)?, row.get(1)?);
+        Ok(Evidence { channel, what, first: wall(row, 2)?, last: wall(row, 3)?, count: count(row, 4)? })
+    })?;
+    all.collect()
 }

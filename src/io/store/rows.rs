@@ -10,6 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Destinations that are kept apart for one endpoint × vendor × purpose; further ones are "(others)".
 pub(super) const DESTINATIONS_MAX: u64 = 256;
 
+/// Pieces of evidence that are kept of one endpoint × vendor × purpose: the first ones.
+const EVIDENCE_MAX: i64 = 16;
+
 /// An endpoint × vendor × purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key<'a> {
@@ -58,6 +61,10 @@ pub(super) fn write(conn: &Connection, key: Key<'_>, sightings: &[(&Sighting, i6
         destinations.add(sighting, rule)?;
     }
     let full = destinations.finish()?;
+    for (sighting, what) in sightings.iter().filter_map(|(sighting, _)| Some((sighting, sighting.evidence.as_deref()?)))
+    {
+        add_evidence(conn, id, sighting, what)?;
+    }
     Ok(Written { events, full })
 }
 
@@ -145,6 +152,25 @@ fn add_channel(conn: &Connection, id: i64, channel: Channel, last: Wall, count: 
          ON CONFLICT DO UPDATE SET last = max(last, excluded.last), count = count + excluded.count",
     )?
     .execute(params![id, channel.as_str(), millis(last), number(count)])?;
+    Ok(())
+}
+
+fn add_evidence(conn: &Connection, id: i64, sighting: &Sighting, what: &str) -> rusqlite::Result<()> {
+    let (channel, first, last) = (sighting.channel.as_str(), millis(sighting.first), millis(sighting.last));
+    let count = number(sighting.count);
+    let known = conn
+        .prepare_cached(
+            "UPDATE evidence SET first = min(first, ?4), last = max(last, ?5), count = count + ?6
+             WHERE ledger = ?1 AND channel = ?2 AND what = ?3",
+        )?
+        .execute(params![id, channel, what, first, last, count])?;
+    if known == 0 {
+        conn.prepare_cached(
+            "INSERT INTO evidence (ledger, channel, what, first, last, count) SELECT ?1, ?2, ?3, ?4, ?5, ?6
+             WHERE (SELECT count(*) FROM evidence WHERE ledger = ?1) < ?7",
+        )?
+        .execute(params![id, channel, what, first, last, count, EVIDENCE_MAX])?;
+    }
     Ok(())
 }
 
