@@ -36,6 +36,8 @@ mod lists;
 mod naive;
 #[path = "daemon/remotes.rs"]
 mod remotes;
+#[path = "daemon/sinkhole.rs"]
+mod sinkhole;
 #[path = "daemon/start.rs"]
 mod start;
 #[path = "daemon/targets.rs"]

@@ -113,10 +113,11 @@ fn every_type_gets_the_block_answer_that_is_right_for_it() {
         (Null, RecordType::SOA, NoError, &[], 1),
         (Null, RecordType::MX, NoError, &[], 1),
         (Null, RecordType::Unknown(65_280), NoError, &[], 1),
-        (Sink, RecordType::A, NoError, &["10.0.0.9"], 0),
+        (Sink, RecordType::A, NoError, &["198.18.0.9"], 0),
         (Sink, RecordType::AAAA, NoError, &[], 1),
-        (Sink, RecordType::ANY, NoError, &["10.0.0.9"], 0),
+        (Sink, RecordType::ANY, NoError, &["198.18.0.9"], 0),
         (Sink, RecordType::HTTPS, NoError, &[], 1),
+        (Sink, RecordType::Unknown(64), NoError, &[], 1),
         (Nxdomain, RecordType::A, NXDomain, &[], 1),
         (Nxdomain, RecordType::ANY, NXDomain, &[], 1),
         (Nxdomain, RecordType::TXT, NXDomain, &[], 1),
@@ -126,8 +127,8 @@ fn every_type_gets_the_block_answer_that_is_right_for_it() {
         (Refused, RecordType::TXT, RefusedCode, &[], 0),
     ];
     for &(wanted, rtype, rcode, data, soas) in cases {
-        let v4 = (wanted == Sink).then(|| [10, 0, 0, 9].into());
-        let policy = with(7, wanted, Stage::Block, &[], Sinkhole { v4, v6: None });
+        let v4 = (wanted == Sink).then(|| [198, 18, 0, 9].into());
+        let policy = with(7, wanted, Stage::Block, &[], Sinkhole { v4, ..Sinkhole::default() });
         for transport in [udp, tcp] {
             let message = query("Up.DENY.example", rtype, Some(1232));
             let (reply, hit) = ask(&policy, &empty(), 0, &transport(&message));
@@ -161,6 +162,21 @@ fn every_type_gets_the_block_answer_that_is_right_for_it() {
         }
         let (reply, _) = ask(&policy, &empty(), 0, &udp(&query("up.deny.example", rtype, None)));
         assert!(reply.edns.is_none(), "no OPT for who sent none");
+    }
+}
+
+#[test]
+fn a_private_sinkhole_is_for_those_who_may_have_it() {
+    let here: std::net::IpAddr = "192.168.1.7".parse().unwrap();
+    for (private_for, v4, v6) in [("192.168.1.0/24", "10.0.0.9", "fd00::9"), ("192.168.2.0/24", "0.0.0.0", "::")] {
+        let private_for = vec![private_for.parse().unwrap()];
+        let sinkhole = Sinkhole { v4: Some([10, 0, 0, 9].into()), v6: "fd00::9".parse().ok(), private_for };
+        let policy = with(7, BlockAnswer::Sinkhole, Stage::Block, &[], sinkhole);
+        for (rtype, expected) in [(RecordType::A, v4), (RecordType::AAAA, v6)] {
+            let message = query("up.deny.example", rtype, None);
+            let (reply, _) = ask(&policy, &empty(), 0, &Ask { client: here, ..udp(&message) });
+            assert_eq!(addresses(&reply), [expected]);
+        }
     }
 }
 

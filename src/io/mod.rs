@@ -5,6 +5,7 @@ pub mod control;
 pub mod gateway;
 pub mod listen;
 pub mod probe;
+pub mod sinkhole;
 pub mod store;
 pub mod sync;
 pub mod sys;

@@ -154,8 +154,8 @@ impl Policy {
 
     /// The sinkhole's addresses, where one is configured.
     #[must_use]
-    pub fn sinkhole(&self) -> Sinkhole {
-        self.settings.sinkhole
+    pub fn sinkhole(&self) -> &Sinkhole {
+        &self.settings.sinkhole
     }
 
     /// What is answered here without asking anybody.

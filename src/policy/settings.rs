@@ -3,8 +3,10 @@
 use super::group::Group;
 use super::local::Local;
 use super::{Exception, Scope};
-use crate::base::model::{BlockAnswer, Family, Purpose, PurposeSelector, Stage};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use crate::base::model::{BlockAnswer, Family, Purpose, PurposeSelector, Stage, is_private};
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// Seconds that a block answer may be cached by the client.
@@ -23,6 +25,8 @@ pub struct Settings {
     pub exceptions: Vec<Exception>,
     /// How blocks are answered.
     pub block: BlockSettings,
+    /// Vendors and lists whose blocks are answered otherwise than they themselves want.
+    pub answers: BTreeMap<String, BlockAnswer>,
     /// Where the sinkhole is, if there is one.
     pub sinkhole: Sinkhole,
     /// What is answered here.
@@ -40,6 +44,7 @@ impl Default for Settings {
             groups: Vec::new(),
             exceptions: Vec::new(),
             block: BlockSettings::default(),
+            answers: BTreeMap::new(),
             sinkhole: Sinkhole::default(),
             local: Arc::default(),
             enforce: true,
@@ -106,18 +111,30 @@ impl Default for BlockSettings {
 }
 
 /// The addresses that sinkholed names resolve to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sinkhole {
     /// For A.
     pub v4: Option<Ipv4Addr>,
     /// For AAAA.
     pub v6: Option<Ipv6Addr>,
+    /// Who may be answered with one that is private. Whoever filters against DNS rebinding takes such an answer for an attack.
+    pub private_for: Vec<IpNet>,
 }
 
 impl Sinkhole {
     /// Whether one is configured.
     #[must_use]
-    pub const fn is_some(self) -> bool {
+    pub const fn is_some(&self) -> bool {
         self.v4.is_some() || self.v6.is_some()
+    }
+
+    /// The addresses that a client is led to: in the place of a private one that it may not have, one that leads nowhere.
+    #[must_use]
+    pub fn of(&self, client: IpAddr) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
+        let client = client.to_canonical();
+        let may = |address: IpAddr| !is_private(address) || self.private_for.iter().any(|net| net.contains(&client));
+        let v4 = self.v4.map(|v4| if may(v4.into()) { v4 } else { Ipv4Addr::UNSPECIFIED });
+        let v6 = self.v6.map(|v6| if may(v6.into()) { v6 } else { Ipv6Addr::UNSPECIFIED });
+        (v4, v6)
     }
 }

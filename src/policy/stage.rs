@@ -114,7 +114,9 @@ fn stage(rules: &RuleSet, settings: &Settings, group: Option<(usize, &Group)>, c
         (Stage::Block, ..) if !settings.enforce => (Stage::Observe, Why::Paused),
         _ => (wanted, why),
     };
-    let answer = class.answer.unwrap_or_else(|| answer(settings, vendor));
+    let id = vendor.map(|vendor| &vendor.file.id).or_else(|| rules.list(class.list).map(|list| &list.id));
+    let own = id.and_then(|id| settings.answers.get(&**id)).copied();
+    let answer = class.answer.unwrap_or_else(|| answer(settings, vendor, own));
     let ede = if stage == Stage::Block { ede(rules, class, vendor, &why) } else { Box::default() };
     Staged { stage, why, answer, ede }
 }
@@ -176,9 +178,12 @@ fn binding<'a>(settings: &'a Settings, vendor: &'a Vendor) -> impl Iterator<Item
         .flat_map(|(a, authority)| (0..).zip(&authority.clauses).map(move |(c, clause)| (a, c, clause)))
 }
 
-/// A sinkhole, wherever one is configured, for vendors whose file lets the answer lead nowhere: the connection that it
-/// draws names the real client behind a forwarder.
-fn answer(settings: &Settings, vendor: Option<&Vendor>) -> BlockAnswer {
+/// The operator's own word about the vendor or list, if there is one. Else a sinkhole, wherever one is configured, for vendors
+/// whose file lets the answer lead nowhere: the connection that it draws names the real client behind a forwarder.
+fn answer(settings: &Settings, vendor: Option<&Vendor>, own: Option<BlockAnswer>) -> BlockAnswer {
+    if let Some(own) = own.filter(|own| *own != BlockAnswer::Sinkhole || settings.sinkhole.is_some()) {
+        return own;
+    }
     match vendor.and_then(|vendor| vendor.file.answer).unwrap_or(settings.block.answer) {
         BlockAnswer::Null if vendor.is_some() && settings.sinkhole.is_some() => BlockAnswer::Sinkhole,
         BlockAnswer::Sinkhole if !settings.sinkhole.is_some() => BlockAnswer::Null,

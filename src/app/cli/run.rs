@@ -15,6 +15,7 @@ impl From<StartError> for Failure {
             StartError::Gateway(_)
             | StartError::Store(_)
             | StartError::Listen(_)
+            | StartError::Sinkhole(_)
             | StartError::Control { .. }
             | StartError::System(_) => Self::failed(error),
         }

@@ -4,6 +4,7 @@ use super::blocklist::{self, Blocklist};
 use super::file::{self, File};
 use super::gateway::{self, GatewayConfig};
 use super::load::line_of;
+use super::sinkhole;
 use super::upstream::{self, Resolving, Upstreams};
 use super::{ConfigError, Source};
 use super::{clients, local};
@@ -12,10 +13,10 @@ use crate::base::name::Name;
 use crate::io::listen::{Forwarder, LimitSettings};
 use crate::policy::gate::Target;
 use crate::policy::local::Local;
-use crate::policy::{BlockSettings, Exception, Scope, Settings, Sinkhole, StageSetting};
+use crate::policy::{BlockSettings, Exception, Scope, Settings, StageSetting};
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -65,6 +66,8 @@ pub struct Config {
     pub store: PathBuf,
     /// What the kernel enforces.
     pub gateway: GatewayConfig,
+    /// Where connections to blocked names are taken.
+    pub sinkhole_listen: Vec<SocketAddr>,
     /// Days that the ledger keeps a row.
     pub keep_days: u32,
     /// Least severe level that is logged.
@@ -138,6 +141,7 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let resolving = upstream::resolving(p, file);
     let local = local::local(p, file, &resolving.zones, base);
+    let (sinkhole, sinkhole_listen) = sinkhole::check(p, &file.sinkhole);
     let workers = p.bound(&file.dns.workers, "workers", 0, WORKERS_MAX);
     let config = Config {
         source: source.clone(),
@@ -149,7 +153,7 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
         workers: if workers == 0 { cores } else { workers },
         cache_octets: p.bound(&file.dns.cache_mib, "cache_mib", 1, CACHE_MIB_MAX) << 20,
         upstreams: upstream::servers(p, &file.upstream),
-        settings: settings(p, file, local),
+        settings: Settings { sinkhole, ..settings(p, file, local) },
         resolving,
         stage_lines: file.policy.stages.keys().map(|key| line_of(text, key.span().start)).collect(),
         group_lines: file.group.iter().map(|group| line_of(text, group.id.span().start)).collect(),
@@ -158,6 +162,7 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
         own: blocklist::targets(p, &file.policy.own, "own"),
         store: base.join(&file.store.path),
         gateway: gateway::check(p, &file.gateway),
+        sinkhole_listen,
         keep_days: p.bound(&file.ledger.keep_days, "keep_days", 1, 36_500),
         log_level: one_of(p, &file.log.level, "level", &["error", "warn", "info", "debug", "trace"]),
         log_json: one_of(p, &file.log.format, "format", &["text", "json"]) == "json",
@@ -189,10 +194,15 @@ fn settings(p: &mut Problems<'_>, file: &File, local: Arc<Local>) -> Settings {
             answer: p.parse(&file.block.answer, "answer", "see [block] in the template").unwrap_or(BlockAnswer::Null),
             ttl: p.bound(&file.block.ttl, "ttl", 0, 86_400),
         },
-        sinkhole: sinkhole(p, &file.sinkhole),
+        answers: file.block.answers.iter().filter_map(|(id, word)| answer(p, id, word)).collect(),
         local,
-        enforce: true,
+        ..Settings::default()
     }
+}
+
+fn answer(p: &mut Problems<'_>, id: &Spanned<String>, word: &Spanned<String>) -> Option<(String, BlockAnswer)> {
+    let answer = p.parse(word, id.get_ref(), "see [block] in the template")?;
+    Some((id.get_ref().clone(), answer))
 }
 
 pub(super) fn stage(p: &mut Problems<'_>, key: &Spanned<String>, value: &Spanned<String>) -> Option<StageSetting> {
@@ -278,21 +288,6 @@ pub fn parse_moment(text: &str) -> Option<Wall> {
     let day = || TimeZone::UTC.to_timestamp(text.parse::<jiff::civil::Date>().ok()?.into()).ok();
     // A plain date-time would be read as a date with its time dropped; only a time with an offset is a moment.
     if text.len() > "2027-01-01".len() { text.parse().ok() } else { day() }
-}
-
-fn sinkhole(p: &mut Problems<'_>, at: &file::Sinkhole) -> Sinkhole {
-    let mut sinkhole = Sinkhole::default();
-    for text in &at.address {
-        let twice = match p.parse(text, "address", "write an IP address") {
-            Some(IpAddr::V4(v4)) => sinkhole.v4.replace(v4).is_some(),
-            Some(IpAddr::V6(v6)) => sinkhole.v6.replace(v6).is_some(),
-            None => false,
-        };
-        if twice {
-            p.push(text, "[sinkhole] address takes one IPv4 and one IPv6 address at most");
-        }
-    }
-    sinkhole
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The config file as it is written. Field names are keys, `Default` is what silence means.
 
 pub use super::gateway::Gateway;
+pub use super::sinkhole::Sinkhole;
 
 use crate::engine::resolver::AnswerLimits;
 use crate::engine::resolver::core::{Conduct, Mode};
@@ -246,21 +247,20 @@ pub struct Block {
     pub ttl: Spanned<u32>,
     /// Whether applications that ask are told not to go round this resolver.
     pub canaries: bool,
+    /// Vendors and lists whose blocks are answered otherwise.
+    pub answers: BTreeMap<Spanned<String>, Spanned<String>>,
 }
 
 impl Default for Block {
     fn default() -> Self {
         let block = crate::policy::BlockSettings::default();
-        Self { answer: spanned(block.answer.to_string()), ttl: spanned(block.ttl), canaries: true }
+        Self {
+            answer: spanned(block.answer.to_string()),
+            ttl: spanned(block.ttl),
+            canaries: true,
+            answers: BTreeMap::new(),
+        }
     }
-}
-
-/// Where sinkholed names lead.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Sinkhole {
-    /// At most one IPv4 and one IPv6 address.
-    pub address: Vec<Spanned<String>>,
 }
 
 /// Where the ledger and the control socket are.

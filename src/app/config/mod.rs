@@ -9,6 +9,7 @@
 //! | `local` | what is answered here: records, a hosts file, names of the own network |
 //! | `blocklist` | `[[blocklist]]`: files, and repositories |
 //! | `gateway` | `[gateway]`: what the kernel enforces |
+//! | `sinkhole` | `[sinkhole]`: where connections to blocked names are taken |
 //! | `upstream` | `[upstream]` and `[[zone]]` |
 //! | `template` | the commented file that documents every key |
 //!
@@ -21,6 +22,7 @@ pub mod file;
 mod gateway;
 mod load;
 mod local;
+mod sinkhole;
 mod template;
 mod upstream;
 

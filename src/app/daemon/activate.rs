@@ -8,7 +8,7 @@ use crate::app::gate::{InForce, judge_all};
 use crate::app::lists::{self, Lists};
 use crate::app::sync::Build;
 use crate::app::time::{Believed, believed};
-use crate::base::model::Wall;
+use crate::base::model::{Sighting, Wall};
 use crate::io::listen::ForwarderSink;
 use crate::io::store::{Activation, Gap, GapReason, Note, Sender, StoreMessage};
 use crate::io::sys::clock;
@@ -109,6 +109,11 @@ impl Activator {
             // The next hour tells again where there is no room for it now.
             ledger.try_send(StoreMessage::Note(Note::Forwarder { address, at: clock::now().wall }));
         })
+    }
+
+    /// Hands sightings to the ledger without waiting; `false` where there was no room.
+    pub(super) fn record_sightings(&self, sightings: Vec<Sighting>) -> bool {
+        self.ledger.try_send(StoreMessage::Sightings(sightings))
     }
 
     /// The policy in force.
@@ -336,6 +341,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[upstream] servers", old.upstreams != new.upstreams),
         ("[gateway]", old.gateway.as_started() != new.gateway.as_started()),
         ("[upstream] and [[zone]]", old.resolving != new.resolving),
+        ("[sinkhole] listen", old.sinkhole_listen != new.sinkhole_listen),
         ("[store] path", old.store != new.store),
         ("[ledger] keep_days", old.keep_days != new.keep_days),
         ("[log]", old.log_level != new.log_level || old.log_json != new.log_json),
@@ -355,6 +361,7 @@ fn keep_running(old: &Config, new: Config) -> Config {
         upstreams: old.upstreams.clone(),
         gateway: new.gateway.clone().running_as(&old.gateway),
         resolving: old.resolving.clone(),
+        sinkhole_listen: old.sinkhole_listen.clone(),
         store: old.store.clone(),
         keep_days: old.keep_days,
         log_level: old.log_level.clone(),

@@ -16,6 +16,7 @@
 //! | `answer` | what the control socket answers |
 //! | `follow` | lists from git, on a thread of their own |
 //! | `gateway` | the kernel follows the policy, on threads of their own |
+//! | `sinkhole` | what blocked names lead to, and what it hears |
 //! | `servers` | who is asked, followed where the system says it |
 //! | `status` | how it goes, as JSON |
 //! | `summary` | the few lines at the start |
@@ -26,6 +27,7 @@ mod answer;
 mod follow;
 pub(super) mod gateway;
 mod servers;
+mod sinkhole;
 mod status;
 mod summary;
 mod wire;
@@ -37,6 +39,7 @@ use super::lists::{self, ListsError};
 use super::time::believed;
 use crate::engine::resolver::core::Counters;
 use crate::io::control::Server;
+use crate::io::sinkhole::SinkholeError;
 use crate::io::store::{self, Store, StoreError, StoreSettings, Writer};
 use crate::io::sys::clock;
 use crate::io::sys::memory;
@@ -46,6 +49,7 @@ use follow::Follower;
 use gateway::Gateway;
 use servers::Watch;
 pub(super) use servers::{asked, upstreams};
+use sinkhole::Sinkhole;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -72,6 +76,9 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// An address of the sinkhole cannot be listened on.
+    #[error(transparent)]
+    Sinkhole(#[from] SinkholeError),
     /// The control socket cannot be made.
     #[error("{path}: the control socket cannot be made: {error}; check the folder of [store] path")]
     Control {
@@ -103,6 +110,7 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
     memory::give_back();
     let (mut watch, upstreams) = Watch::new(&config);
     let opened = wire::open(&config)?;
+    let sockets = sinkhole::open(&config)?;
     let addresses: Vec<SocketAddr> =
         opened.iter().take(config.listen.len()).map(|listeners| listeners.address).collect();
 
@@ -117,7 +125,9 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
     let counters = Arc::new(Counters::default());
     let plane = wire::plane(&activator, Arc::clone(&counters), sender);
     let clients = gateway.as_ref().map(|gateway| gateway.clients()).unwrap_or_default();
+    let sinkhole = Sinkhole::new(&activator, &sockets, Arc::clone(&clients));
     let running = wire::start(&activator, Arc::clone(&plane), opened, upstreams.clone(), clients)?;
+    running.sink(&sinkhole, sockets);
     let enforcing = gateway.as_ref().map(|gateway| gateway.start(&plane)).transpose()?;
     let (listen, store) = (addresses, writer.counters());
     let about = Arc::new(status::About {
@@ -128,6 +138,7 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
         started: now,
         follower,
         gateway: gateway.clone(),
+        sinkhole,
     });
 
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -3,6 +3,7 @@
 use super::activate::Activator;
 use super::follow::Follower;
 use super::gateway::Gateway;
+use super::sinkhole::Sinkhole;
 use crate::base::model::{Stage, Wall};
 use crate::engine::resolver::core::Counters;
 use crate::io::store::StoreCounters;
@@ -27,6 +28,7 @@ pub(super) struct About {
     pub(super) started: Wall,
     pub(super) follower: Arc<Follower>,
     pub(super) gateway: Option<Arc<Gateway>>,
+    pub(super) sinkhole: Arc<Sinkhole>,
 }
 
 /// Everything that `status` shows.
@@ -65,6 +67,7 @@ pub(super) fn object(activator: &Activator, about: &About) -> Value {
         "fetching": about.follower.fetching(),
         "policy": policy_object(&policy),
         "gateway": about.gateway.as_ref().map(|gateway| gateway.status()),
+        "sinkhole": about.sinkhole.status(),
         "counters": counters,
         "ledger": {
             "path": activator.store_path().join("ledger.sqlite"),

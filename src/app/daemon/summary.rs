@@ -32,6 +32,9 @@ pub(super) fn text(activator: &Activator, about: &About) -> String {
         vendors.len() - bundles,
         policy.rules().len()
     ));
+    if !about.sinkhole.listen().is_empty() {
+        lines.push(format!("  sinkhole  takes connections on {}", join(about.sinkhole.listen())));
+    }
     lines.push(format!(
         "  ledger    {}; `interdict report` reads it",
         activator.store_path().join("ledger.sqlite").display()

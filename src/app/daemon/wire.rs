@@ -3,11 +3,13 @@
 use super::StartError;
 use super::activate::Activator;
 use super::servers;
+use super::sinkhole::Sinkhole;
 use crate::app::config::Config;
 use crate::engine::resolver::Cache;
 use crate::engine::resolver::Cookies;
 use crate::engine::resolver::core::{Bounds, CoreSettings, Counters};
 use crate::io::listen::{Acl, CONNECTIONS_MAX, Clients, Listening, Networks, serve_tcp, spawn_udp};
+use crate::io::sinkhole::Sockets;
 use crate::io::store::{Sender, StoreMessage};
 use crate::io::sys::limits::raise_open_files;
 use crate::io::sys::plane::{MISS_QUEUE_MAX, Plane};
@@ -148,6 +150,22 @@ fn bounds(open_files: usize) -> Bounds {
 }
 
 impl Running {
+    /// Lets the sinkhole take connections beside it.
+    pub(super) fn sink(&self, sinkhole: &Arc<Sinkhole>, sockets: Vec<Sockets>) {
+        for sockets in sockets {
+            let serving = sinkhole.serve(sockets, self.stop.clone());
+            self.tasks.spawn_on(
+                async move {
+                    if let Err(error) = serving.await {
+                        tracing::error!(%error, "the sinkhole is not served");
+                    }
+                },
+                self.runtime.handle(),
+            );
+        }
+        self.tasks.spawn_on(Arc::clone(sinkhole).flush(self.stop.clone()), self.runtime.handle());
+    }
+
     /// Stops receiving, answers what is in flight, hands over what was recorded.
     pub(super) fn stop(self) {
         self.stop.cancel();

@@ -2,7 +2,7 @@
 
 use super::names::Ends;
 use super::reader::At;
-use crate::base::model::{Channel, Decision, Purpose, vocabulary};
+use crate::base::model::{Channel, Decision, Grade, Purpose};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,16 +13,6 @@ const ROWS_MAX: usize = 100_000;
 const DESTINATIONS_MAX: usize = 8;
 /// Pieces of evidence of one row that are kept: the first ones.
 const EVIDENCE_MAX: usize = 8;
-
-vocabulary! {
-    /// What a row proves.
-    pub enum Grade {
-        /// The endpoint was in touch with the vendor: a name in a web page, a mail server, a scanner may be why.
-        Contact => "contact",
-        /// Software of the vendor is at work: update or telemetry more than once, or forms that its products send.
-        Software => "software",
-    }
-}
 
 /// Whose row it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,16 +48,13 @@ pub struct Row {
     pub evidence: Vec<(u64, String)>,
     /// The rule that decided first: list, file and line, pattern.
     pub rule: Option<String>,
-    has_signature: bool,
 }
 
 impl Row {
     /// What it proves.
     #[must_use]
     pub fn grade(&self, key: &RowKey) -> Grade {
-        use crate::base::model::Family;
-        let is_telling = matches!(key.purpose.family(), Family::Update | Family::Telemetry);
-        if self.has_signature || (is_telling && self.count > 1) { Grade::Software } else { Grade::Contact }
+        Grade::of(key.purpose, self.count, self.channels.iter().copied())
     }
 }
 
@@ -155,14 +142,12 @@ impl Findings {
             destinations_more: 0,
             evidence: Vec::new(),
             rule: None,
-            has_signature: false,
         });
         row.decision = row.decision.max(hit.decision);
         row.first_ns = row.first_ns.min(at.time_ns);
         row.last_ns = row.last_ns.max(at.time_ns);
         // A row has one attempt at least, also where the sign of it came first.
         row.count = (row.count + u64::from(hit.is_attempt)).max(1);
-        row.has_signature |= hit.channel == Channel::Signature;
         row.channels.insert(hit.channel);
         if row.destinations.len() < DESTINATIONS_MAX {
             row.destinations.insert(hit.destination);

@@ -10,8 +10,9 @@
 //! | [`fragments`] | datagrams put together from IP fragments |
 //! | [`Reader`] | from frames to what is said in them: names, requests, answers |
 //! | [`Observation`], [`Seen`], [`NameKind`], [`Ends`], [`At`] | that |
+//! | [`Opening`], [`QuicOpening`], [`Openings`], [`First`], [`Hello`], [`Sunk`] | what is said first to a sinkhole, and what that is |
 //! | [`Judge`] | one verdict a flow; payload forms; what clients resolved; ways around a block |
-//! | [`Findings`], [`RowKey`], [`Row`], [`Grade`], [`Incident`], [`Relay`], [`Blind`] | what came of it |
+//! | [`Findings`], [`RowKey`], [`Row`], [`Incident`], [`Relay`], [`Blind`] | what came of it |
 //!
 //! Everything is bounded and counted: flows and the octets that they hold ([`FlowLosses`]), streams ([`StreamLosses`]), rows and what
 //! is remembered ([`Blind`]).
@@ -26,13 +27,15 @@ pub mod fragments;
 mod judge;
 mod memory;
 mod names;
+mod opening;
 mod reader;
 mod signature;
 mod stream;
 
-pub use finding::{Blind, Findings, Grade, Incident, Relay, Row, RowKey};
+pub use finding::{Blind, Findings, Incident, Relay, Row, RowKey};
 pub use flow::FlowLosses;
 pub use judge::Judge;
 pub use names::{Ends, NameKind, Seen};
+pub use opening::{First, Hello, OPENING_OCTETS_MAX, Opening, Openings, QuicOpening, Sunk};
 pub use reader::{At, Counters, Observation, Reader};
 pub use stream::StreamLosses;

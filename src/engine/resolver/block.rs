@@ -4,6 +4,7 @@
 //! |---|---|---|---|---|
 //! | `null` | `0.0.0.0` | `::` | both | NODATA |
 //! | `sinkhole` | its IPv4 address, else NODATA | its IPv6 address, else NODATA | both | NODATA |
+//! | `sinkhole`, a private one that the client may not have | as `null` | as `null` | both | NODATA |
 //! | `nxdomain` | NXDOMAIN, where that is true for everything below the name too (RFC 8020); else NODATA | ← | ← | ← |
 //! | `nodata` | NODATA | ← | ← | ← |
 //! | `refused` | REFUSED | ← | ← | ← |
@@ -18,7 +19,7 @@
 use crate::base::model::BlockAnswer;
 use crate::base::wire::dns::{Head, QueryView, Rcode, Reply, rtype};
 use crate::policy::{AnswerData, Policy, Verdict};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The SOA's server: a name that cannot exist (RFC 6761 §6.4) and says where the answer comes from.
 const SOA_SERVER: &[u8] = b"\x07blocked\x09interdict\x07invalid\0";
@@ -39,7 +40,7 @@ pub(super) enum Blocked {
 pub(super) fn answer(
     policy: &Policy,
     verdict: &Verdict,
-    what: Blocked,
+    (what, client): (Blocked, IpAddr),
     query: &QueryView<'_>,
     limit: usize,
     out: &mut [u8],
@@ -61,7 +62,7 @@ pub(super) fn answer(
     }
     let (v4, v6) = match verdict.answer {
         BlockAnswer::Null => (Some(Ipv4Addr::UNSPECIFIED), Some(Ipv6Addr::UNSPECIFIED)),
-        BlockAnswer::Sinkhole => (policy.sinkhole().v4, policy.sinkhole().v6),
+        BlockAnswer::Sinkhole => policy.sinkhole().of(client),
         BlockAnswer::Nxdomain
         | BlockAnswer::Nodata
         | BlockAnswer::Refused

@@ -244,7 +244,7 @@ fn judged<'a>(policy: &Policy, query: &'a QueryView<'_>, ask: &Ask<'_>) -> Asked
 /// The reply to a question that a rule blocks.
 fn blocked(policy: &Policy, asked: &Asked<'_>, query: &QueryView<'_>, ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
     let limit = limit(query, ask.transport);
-    match block::answer(policy, &asked.verdict, Blocked::Name, query, limit, out) {
+    match block::answer(policy, &asked.verdict, (Blocked::Name, ask.client), query, limit, out) {
         Some(len) => Outcome::Answered { len, hit: asked.hit() },
         None => Outcome::Drop(DropReason::NoRoom),
     }
@@ -261,7 +261,9 @@ fn serve(
     let limit = limit(query, ask.transport);
     let (len, hit) = match judge::answer(policy, stored, asked) {
         Judged::Pass { hit, listed } => (stored.write(now.mono, query, listed, limit, out), hit),
-        Judged::Block { verdict, hit } => (block::answer(policy, &verdict, Blocked::Target, query, limit, out), hit),
+        Judged::Block { verdict, hit } => {
+            (block::answer(policy, &verdict, (Blocked::Target, ask.client), query, limit, out), hit)
+        }
         Judged::Withheld => (local::withheld(policy, query, limit, out), None),
     };
     len.map_or(Outcome::Drop(DropReason::NoRoom), |len| Outcome::Answered { len, hit })

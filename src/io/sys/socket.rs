@@ -99,6 +99,29 @@ fn open(address: SocketAddr, workers: usize) -> Result<Listeners, ListenError> {
     Ok(Listeners { address: bound, udp, tcp })
 }
 
+/// Opens an address for connections and datagrams of one reader, both non-blocking; gives the address with the port that was chosen.
+///
+/// # Errors
+/// The kernel's.
+pub fn both(address: SocketAddr) -> io::Result<(SocketAddr, TcpListener, UdpSocket)> {
+    let mut result = tcp_listener(address).and_then(with_datagrams);
+    // A port that the kernel chose may be taken for datagrams.
+    for _ in 1..if address.port() == 0 { EPHEMERAL_TRIES_MAX } else { 1 } {
+        if result.is_ok() {
+            break;
+        }
+        result = tcp_listener(address).and_then(with_datagrams);
+    }
+    result
+}
+
+fn with_datagrams(tcp: TcpListener) -> io::Result<(SocketAddr, TcpListener, UdpSocket)> {
+    let address = tcp.local_addr()?;
+    let udp = udp_socket(address, false)?;
+    udp.set_nonblocking(true)?;
+    Ok((address, tcp, udp))
+}
+
 fn udp_socket(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_reuse_port(shared)?;
