@@ -36,7 +36,7 @@ pub(super) enum Command {
     Sync(SyncArgs),
     /// Check list files: every line that is left out, every refusal (exit code 2 when a file is refused)
     Lint(LintArgs),
-    /// Say which endpoint talks to which listed vendor in captured packets, on what evidence
+    /// Say which endpoint talks to which listed vendor in packets of files or interfaces, on what evidence
     Inspect(InspectArgs),
     /// Write what is blocked now for another program; what its format cannot say is counted on standard error
     Export(ExportArgs),
@@ -73,13 +73,22 @@ pub(super) struct LintArgs {
     pub(super) written: String,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct InspectArgs {
     /// Capture files (pcap, pcapng, also compressed); - is standard input
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE|-")]
+    #[arg(long, required_unless_present = "interface", num_args = 1.., value_name = "FILE|-")]
     pub(super) read: Vec<PathBuf>,
+    /// Interfaces, until SIGINT or SIGTERM; then the report is printed
+    #[arg(long, num_args = 1.., value_name = "IF")]
+    pub(super) interface: Vec<String>,
+    /// The end of a file is none: somebody is still writing it; until SIGINT or SIGTERM
+    #[arg(long, requires = "read", conflicts_with = "interface")]
+    pub(super) follow: bool,
+    /// Write the packets of listed flows to a pcap file
+    #[arg(long, value_name = "OUT.pcap")]
+    pub(super) write: Option<PathBuf>,
     /// Print every name that is seen, one JSON object a line, and judge nothing
-    #[arg(long, conflicts_with_all = ["vendor", "format", "at"])]
+    #[arg(long, conflicts_with_all = ["vendor", "format", "at", "write"])]
     pub(super) names: bool,
     /// Only these vendors
     #[arg(long, num_args = 1.., value_name = "VENDOR")]
@@ -90,6 +99,13 @@ pub(super) struct InspectArgs {
     /// How to print
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(super) format: TableFormat,
+}
+
+impl InspectArgs {
+    /// Whether a vendor's rows are wanted.
+    pub(super) fn wants(&self, vendor: &str) -> bool {
+        self.vendor.is_empty() || self.vendor.iter().any(|wanted| wanted == vendor)
+    }
 }
 
 #[derive(Debug, Args)]

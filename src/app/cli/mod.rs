@@ -132,6 +132,15 @@ impl Out {
         unless_gone(self.0.write_all(text.as_bytes()).and_then(|()| self.0.write_all(b"\n")))
     }
 
+    /// The same; `false` when nobody reads any more, for what would go on for ever.
+    fn line_unless_gone(&mut self, text: &str) -> io::Result<bool> {
+        match self.0.write_all(text.as_bytes()).and_then(|()| self.0.write_all(b"\n")) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn text(&mut self, text: &str) -> io::Result<()> {
         unless_gone(self.0.write_all(text.as_bytes()))
     }

@@ -93,7 +93,8 @@ fn forwarder(row: &ReportRow, config: &Config) -> Option<&'static str> {
 fn verdict(row: &ReportRow) -> &'static str {
     let outcomes = &row.outcomes;
     match () {
-        () if outcomes.blocked > 0 => "block",
+        // What was to be stopped and was not, or of which nobody knows, is no less forbidden.
+        () if outcomes.blocked + outcomes.leaked + outcomes.unknown > 0 => "block",
         () if outcomes.observed > 0 => "observe",
         () => "allow",
     }

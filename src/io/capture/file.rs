@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +28,19 @@ pub struct FileSource {
     format: Option<Format>,
     follow: bool,
     stats: Stats,
+    /// Octets of the file as it is stored.
+    consumed: Arc<AtomicU64>,
+}
+
+/// Counts what is read through it.
+struct Counted<R>(R, Arc<AtomicU64>);
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read(buffer)?;
+        self.1.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
 }
 
 enum Format {
@@ -70,12 +85,13 @@ impl FileSource {
     /// It cannot be opened or read.
     pub fn open(path: &Path, follow: bool) -> Result<Self, CaptureError> {
         let name = path.display().to_string();
+        let consumed = Arc::default();
         let opened: io::Result<Box<dyn Read + Send>> = match path.to_str() {
             Some("-") => Ok(Box::new(io::stdin())),
-            _ => File::open(path).map(|file| Box::new(file) as _),
+            _ => File::open(path).map(|file| Box::new(Counted(file, Arc::clone(&consumed))) as _),
         };
         match opened.and_then(decompressed) {
-            Ok(reader) => Ok(Self::new(name, reader, follow)),
+            Ok(reader) => Ok(Self { consumed, ..Self::new(name, reader, follow) }),
             Err(error) => Err(CaptureError::Open { name, error }),
         }
     }
@@ -83,13 +99,14 @@ impl FileSource {
     /// Reads from anything; `name` is for sentences.
     #[must_use]
     pub fn new(name: String, reader: Box<dyn Read + Send>, follow: bool) -> Self {
-        Self { name, input: Input::new(reader), format: None, follow, stats: Stats::default() }
+        let (input, consumed) = (Input::new(reader), Arc::default());
+        Self { name, input, format: None, follow, stats: Stats::default(), consumed }
     }
 
-    /// Octets of the file, decompressed, that were read; for progress.
+    /// Octets of the file, as it is stored, that were read; for progress.
     #[must_use]
-    pub const fn position(&self) -> u64 {
-        self.input.offset()
+    pub fn consumed(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.consumed)
     }
 
     /// The next frame that can be handed over.

@@ -23,12 +23,19 @@ pub(super) struct Read {
 
 type RelayEntry<'f> = (&'f (IpAddr, u16, Arc<str>), &'f Relay);
 
-pub(super) fn print(findings: &Findings, sources: &[Read], args: &InspectArgs, out: &mut Out) -> Result<(), Failure> {
-    let is_wanted = |vendor: &str| args.vendor.is_empty() || args.vendor.iter().any(|wanted| wanted == vendor);
+/// Prints the report; `missing` is what a file of listed flows lacks.
+pub(super) fn print(
+    findings: &Findings,
+    sources: &[Read],
+    (args, missing): (&InspectArgs, &[String]),
+    out: &mut Out,
+) -> Result<(), Failure> {
+    let is_wanted = |vendor: &str| args.wants(vendor);
     let rows: Vec<_> = findings.rows.iter().filter(|(key, _)| is_wanted(&key.vendor)).collect();
     let incidents: Vec<_> = findings.incidents.iter().filter(|incident| is_wanted(&incident.vendor)).collect();
     let relays: Vec<_> = findings.relays.iter().filter(|((_, _, vendor), _)| is_wanted(vendor)).collect();
-    let blind = unseen(findings, sources);
+    let mut blind = unseen(findings, sources);
+    blind.extend_from_slice(missing);
     if args.format == TableFormat::Table {
         return people(&rows, &incidents, &relays, &blind, out);
     }
@@ -214,7 +221,7 @@ fn unseen(findings: &Findings, sources: &[Read]) -> Vec<String> {
         let (counters, streams, flows, fragments) =
             (reader.counters(), reader.stream_losses(), reader.flow_losses(), reader.fragment_counters());
         let given_up = fragments.late + fragments.crowded_out + fragments.contradictory;
-        say(stats.dropped, &format!("frames that whoever captured {name} lost"));
+        say(stats.dropped, &format!("frames that were lost before they came from {name}"));
         say(stats.skipped, &format!("frames of {name} on interfaces that it does not describe"));
         say(counters.unreadable, &format!("frames of {name} that cannot be read: another protocol, or damaged"));
         say(counters.truncated, &format!("frames of {name} that the capture cut off"));

@@ -1,0 +1,163 @@
+//! `--write`: the packets of listed flows, also those that came before their flow was known to be listed, as far as they are held.
+
+use super::super::Failure;
+use crate::base::wire::packet::{Frame, LinkType, Packet, Transport};
+use crate::engine::inspector::Ends;
+use crate::io::capture::PcapWriter;
+use std::collections::{HashSet, VecDeque};
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::net::IpAddr;
+use std::path::Path;
+
+/// Octets of frames that are held for flows of which nothing is known yet.
+const HELD_OCTETS_MAX: usize = 64 << 20;
+/// Flows that are written.
+const FLOWS_MAX: usize = 262_144;
+
+/// Both ends, the smaller first. Without ports: fragments, and what else passes between both addresses of a listed flow.
+type Flow = [(IpAddr, u16); 2];
+
+/// The file, and what may have to go into it.
+pub(super) struct Listed {
+    name: String,
+    out: Out,
+    held: VecDeque<Held>,
+    held_octets: usize,
+    flows: HashSet<Flow>,
+    /// Flows for which there was no room.
+    crowded_out: u64,
+    /// Why nothing is written any more.
+    failed: Option<io::Error>,
+}
+
+/// A pcap file has one link type: that of its first frame.
+enum Out {
+    Empty(BufWriter<File>),
+    Begun(PcapWriter<BufWriter<File>>),
+    Gone,
+}
+
+struct Held {
+    flow: Flow,
+    frame: Frame<'static>,
+    octets: Box<[u8]>,
+}
+
+impl Listed {
+    /// Makes the file.
+    pub(super) fn create(path: &Path) -> Result<Self, Failure> {
+        let name = path.display().to_string();
+        let file =
+            File::create(path).map_err(|error| Failure::failed(format!("{name}: cannot be written: {error}")))?;
+        Ok(Self {
+            name,
+            out: Out::Empty(BufWriter::new(file)),
+            held: VecDeque::new(),
+            held_octets: 0,
+            flows: HashSet::new(),
+            crowded_out: 0,
+            failed: None,
+        })
+    }
+
+    /// Takes a frame: writes it, or holds it.
+    pub(super) fn frame(&mut self, frame: &Frame<'_>) {
+        let Some(flow) = frame.decode().ok().as_ref().and_then(flow_of) else { return };
+        if self.flows.contains(&flow) || self.flows.contains(&without_ports(flow)) && flow == without_ports(flow) {
+            return self.write(frame);
+        }
+        self.held_octets += frame.bytes.len();
+        let octets = frame.bytes.into();
+        self.held.push_back(Held { flow, frame: Frame { bytes: &[], ..*frame }, octets });
+        while self.held_octets > HELD_OCTETS_MAX {
+            let Some(gone) = self.held.pop_front() else { break };
+            self.held_octets -= gone.octets.len();
+        }
+    }
+
+    /// A flow is listed.
+    pub(super) fn list(&mut self, ends: &Ends) {
+        let flow = sorted((ends.src, ends.sport), (ends.dst, ends.dport));
+        if self.flows.contains(&flow) {
+            return;
+        }
+        if self.flows.len() + 2 > FLOWS_MAX {
+            self.crowded_out += 1;
+            return;
+        }
+        let new = [flow, without_ports(flow)];
+        self.flows.extend(new);
+        let (theirs, held) = std::mem::take(&mut self.held).into_iter().partition(|held| new.contains(&held.flow));
+        self.held = held;
+        let theirs: VecDeque<Held> = theirs;
+        for Held { frame, octets, .. } in theirs {
+            self.held_octets -= octets.len();
+            self.write(&Frame { bytes: &octets, ..frame });
+        }
+    }
+
+    fn write(&mut self, frame: &Frame<'_>) {
+        if let Err(error) =
+            self.begin(frame.link).and_then(|writer| writer.map_or(Ok(()), |writer| writer.write(frame)))
+        {
+            self.out = Out::Gone;
+            self.failed = Some(error);
+        }
+    }
+
+    fn begin(&mut self, link: LinkType) -> io::Result<Option<&mut PcapWriter<BufWriter<File>>>> {
+        if let Out::Empty(_) = self.out
+            && let Out::Empty(file) = std::mem::replace(&mut self.out, Out::Gone)
+        {
+            self.out = Out::Begun(PcapWriter::new(file, link)?);
+        }
+        Ok(match &mut self.out {
+            Out::Begun(writer) => Some(writer),
+            Out::Empty(_) | Out::Gone => None,
+        })
+    }
+
+    /// Completes the file; what of it is missing, a sentence each.
+    pub(super) fn finish(mut self) -> Result<Vec<String>, Failure> {
+        let begun = self.begin(LinkType::ETHERNET).map(|_| ());
+        let mut missing = Vec::new();
+        let out = std::mem::replace(&mut self.out, Out::Gone);
+        let ended = match (self.failed.take().map_or(begun, Err), out) {
+            (Ok(()), Out::Begun(writer)) => {
+                if writer.refused() > 0 {
+                    missing.push(format!(
+                        "{} frames of another link type than the first in {}",
+                        writer.refused(),
+                        self.name
+                    ));
+                }
+                writer.finish().map(|_| ())
+            }
+            (ended, _) => ended,
+        };
+        ended.map_err(|error| Failure::failed(format!("{}: cannot be written: {error}", self.name)))?;
+        if self.crowded_out > 0 {
+            missing.push(format!("{} flows that {} had no room for", self.crowded_out, self.name));
+        }
+        Ok(missing)
+    }
+}
+
+fn flow_of(packet: &Packet<'_>) -> Option<Flow> {
+    let ip = packet.ip()?;
+    let (sport, dport) = match &ip.transport {
+        Transport::Tcp(tcp) => (tcp.sport, tcp.dport),
+        Transport::Udp(udp) => (udp.sport, udp.dport),
+        _ => (0, 0),
+    };
+    Some(sorted((ip.src, sport), (ip.dst, dport)))
+}
+
+fn sorted(one: (IpAddr, u16), other: (IpAddr, u16)) -> Flow {
+    if one <= other { [one, other] } else { [other, one] }
+}
+
+fn without_ports([(one, _), (other, _)]: Flow) -> Flow {
+    sorted((one, 0), (other, 0))
+}
