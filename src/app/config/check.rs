@@ -27,6 +27,11 @@ const WORKERS_MAX: usize = 256;
 /// Mebibytes that the answer cache may take.
 const CACHE_MIB_MAX: usize = 65_536;
 
+/// Octets of the name of an interface (`IFNAMSIZ` without its zero).
+const INTERFACE_OCTETS_MAX: usize = 15;
+/// Interfaces that are inspected; each has a thread and 16 MiB that it shares with the kernel.
+const INTERFACES_MAX: usize = 32;
+
 /// A config that can be run.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -64,6 +69,8 @@ pub struct Config {
     pub own: Vec<Target>,
     /// The folder of ledger and control socket.
     pub store: PathBuf,
+    /// Interfaces that are inspected.
+    pub inspect: Vec<String>,
     /// What the kernel enforces.
     pub gateway: GatewayConfig,
     /// Where connections to blocked names are taken.
@@ -161,6 +168,7 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
         blocklists: blocklist::all(p, &file.blocklist, base),
         own: blocklist::targets(p, &file.policy.own, "own"),
         store: base.join(&file.store.path),
+        inspect: interfaces(p, &file.inspect),
         gateway: gateway::check(p, &file.gateway),
         sinkhole_listen,
         keep_days: p.bound(&file.ledger.keep_days, "keep_days", 1, 36_500),
@@ -171,6 +179,28 @@ pub(super) fn config(file: &File, text: &str, source: &Source, base: &Path) -> R
         problems.all.push(format!("{}: [dns] listen is empty, so nobody could ask; name an address", problems.file));
     }
     if problems.all.is_empty() { Ok(config) } else { Err(ConfigError(problems.all)) }
+}
+
+/// Names of interfaces as the kernel takes them; whether they are there is another matter, since they come and go.
+fn interfaces(p: &mut Problems<'_>, file: &file::Inspect) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for at in &file.interfaces {
+        let name = at.get_ref();
+        let is_name = (1..=INTERFACE_OCTETS_MAX).contains(&name.len())
+            && !name.contains(|letter: char| letter == '/' || letter.is_whitespace() || letter.is_control());
+        if !is_name {
+            p.push(at, &format!("interfaces: {name:?} is no name of an interface; `ip link` shows them"));
+        } else if names.contains(name) {
+            p.push(at, &format!("interfaces: {name:?} is there twice; everything on it would count twice"));
+        } else {
+            names.push(name.clone());
+        }
+    }
+    if names.len() > INTERFACES_MAX {
+        let count = names.len();
+        p.all.push(format!("{}: [inspect] interfaces has {count}; it takes {INTERFACES_MAX} at most", p.file));
+    }
+    names
 }
 
 fn one_of(p: &mut Problems<'_>, at: &Spanned<String>, key: &str, words: &[&str]) -> String {

@@ -35,6 +35,8 @@ pub struct File {
     pub block: Block,
     /// `[sinkhole]`
     pub sinkhole: Sinkhole,
+    /// `[inspect]`
+    pub inspect: Inspect,
     /// `[gateway]`
     pub gateway: Gateway,
     /// `[store]`
@@ -66,6 +68,7 @@ impl Default for File {
             policy: Policy::default(),
             block: Block::default(),
             sinkhole: Sinkhole::default(),
+            inspect: Inspect::default(),
             gateway: Gateway::default(),
             store: Store::default(),
             ledger: Ledger::default(),
@@ -261,6 +264,14 @@ impl Default for Block {
             answers: BTreeMap::new(),
         }
     }
+}
+
+/// What passes is inspected.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Inspect {
+    /// The interfaces that clients are on.
+    pub interfaces: Vec<Spanned<String>>,
 }
 
 /// Where the ledger and the control socket are.

@@ -37,6 +37,10 @@ pub(super) enum Alarm {
     Mended,
     /// The clock is earlier than what is known to have happened.
     Clock,
+    /// An interface is not inspected.
+    Inspect(String),
+    /// The kernel dropped frames of an interface before they were inspected.
+    Dropped(String),
     /// What a remote has for the lists of a feed was refused, or could not be fetched.
     List(String),
 }
@@ -339,6 +343,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[dns] workers", old.workers != new.workers),
         ("[dns] cache_mib", old.cache_octets != new.cache_octets),
         ("[upstream] servers", old.upstreams != new.upstreams),
+        ("[inspect] interfaces", old.inspect != new.inspect),
         ("[gateway]", old.gateway.as_started() != new.gateway.as_started()),
         ("[upstream] and [[zone]]", old.resolving != new.resolving),
         ("[sinkhole] listen", old.sinkhole_listen != new.sinkhole_listen),
@@ -359,6 +364,7 @@ fn keep_running(old: &Config, new: Config) -> Config {
         workers: old.workers,
         cache_octets: old.cache_octets,
         upstreams: old.upstreams.clone(),
+        inspect: old.inspect.clone(),
         gateway: new.gateway.clone().running_as(&old.gateway),
         resolving: old.resolving.clone(),
         sinkhole_listen: old.sinkhole_listen.clone(),

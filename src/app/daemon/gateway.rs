@@ -4,7 +4,7 @@ use super::activate::{Activator, Alarm};
 use crate::app::config::{Config, GatewayConfig};
 use crate::app::gateway::{GatewayError, Prepared, facts, login, prepare, wants};
 use crate::base::model::Wall;
-use crate::engine::gateway::{ANSWERING, Marked, Packet, UNLOGGED, hit};
+use crate::engine::gateway::{ANSWERING, GatewaySettings, Marked, Packet, UNLOGGED, hit};
 use crate::io::gateway::{Counted, Enforcer, Found, Held, Log, Logged, Renewer, System, Watch};
 use crate::io::listen::Networks;
 use crate::io::store::{Gap, GapReason};
@@ -315,6 +315,15 @@ impl Gateway {
             Some("the gateway was taken out of force by `interdict gateway remove`; `interdict gateway apply` puts it back".to_owned()),
         );
         Ok(json!({ "removed": gone }))
+    }
+
+    /// The settings that are in force; nothing while the kernel does not enforce. A redirect that is not in force is not among them.
+    pub(super) fn enforced(&self) -> Option<GatewaySettings> {
+        let state = self.state();
+        state.prepared.as_ref().filter(|_| !state.removed)?;
+        let mut settings = state.config.settings.clone();
+        settings.redirect = settings.redirect.filter(|_| self.redirects.load(Ordering::Relaxed));
+        Some(settings)
     }
 
     /// What may be missing in the ledger: who sent packets that only the counters have.

@@ -8,6 +8,7 @@
 //! | `sync` | lists from git: remotes asked when they are due, one at a time |
 //! | `gateway` | keeps the kernel as the policy wants it |
 //! | `gateway-log` | packets that the kernel logs; renews the redirect of DNS |
+//! | `inspect-N` | one an interface of `[inspect]`: frames, attempts |
 //! | `ledger` | the only writer of the database |
 //!
 //! | module | what |
@@ -17,6 +18,8 @@
 //! | `follow` | lists from git, on a thread of their own |
 //! | `gateway` | the kernel follows the policy, on threads of their own |
 //! | `sinkhole` | what blocked names lead to, and what it hears |
+//! | `inspect` | interfaces watched, on threads of their own |
+//! | `inspection` | the inspector's engine with its way to the ledger, for one thread |
 //! | `servers` | who is asked, followed where the system says it |
 //! | `status` | how it goes, as JSON |
 //! | `summary` | the few lines at the start |
@@ -26,6 +29,8 @@ mod activate;
 mod answer;
 mod follow;
 pub(super) mod gateway;
+mod inspect;
+mod inspection;
 mod servers;
 mod sinkhole;
 mod status;
@@ -47,6 +52,8 @@ use crate::io::sys::socket::ListenError;
 use activate::Activator;
 use follow::Follower;
 use gateway::Gateway;
+use inspect::Inspect;
+use inspection::Shared;
 use servers::Watch;
 pub(super) use servers::{asked, upstreams};
 use sinkhole::Sinkhole;
@@ -123,12 +130,15 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
     let follower = Arc::new(Follower::new(Arc::clone(&activator), upstreams.clone()));
 
     let counters = Arc::new(Counters::default());
-    let plane = wire::plane(&activator, Arc::clone(&counters), sender);
+    let plane = wire::plane(&activator, Arc::clone(&counters), sender.clone());
     let clients = gateway.as_ref().map(|gateway| gateway.clients()).unwrap_or_default();
     let sinkhole = Sinkhole::new(&activator, &sockets, Arc::clone(&clients));
     let running = wire::start(&activator, Arc::clone(&plane), opened, upstreams.clone(), clients)?;
     running.sink(&sinkhole, sockets);
     let enforcing = gateway.as_ref().map(|gateway| gateway.start(&plane)).transpose()?;
+    let inspect =
+        Inspect::new(&activator, gateway.as_ref(), Shared::new(&plane, sender, &addresses, sinkhole.listen()));
+    let inspecting = inspect.as_ref().map(|inspect| inspect.start()).transpose()?;
     let (listen, store) = (addresses, writer.counters());
     let about = Arc::new(status::About {
         listen,
@@ -139,6 +149,7 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
         follower,
         gateway: gateway.clone(),
         sinkhole,
+        inspect: inspect.clone(),
     });
 
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -147,6 +158,9 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
     control.shutdown_background();
     if let (Some(gateway), Some(threads)) = (gateway, enforcing) {
         gateway.stop(threads);
+    }
+    if let (Some(inspect), Some(threads)) = (inspect, inspecting) {
+        inspect.stop(threads);
     }
     running.stop();
     writer.close()?;
@@ -174,7 +188,13 @@ async fn serve(
     loop {
         tokio::select! {
             _ = tick.tick() => activator.tick(),
-            _ = look.tick() => watch.look(activator),
+            _ = look.tick() => {
+                watch.look(activator);
+                if let Some(inspect) = about.inspect.clone() {
+                    // It may wait for the gateway, which the dates do not.
+                    tokio::task::spawn_blocking(move || inspect.look());
+                }
+            }
             _ = hangup.recv() => {
                 let activator = Arc::clone(activator);
                 // A reload may read for seconds; dates go on being looked at meanwhile.

@@ -3,6 +3,7 @@
 use super::activate::Activator;
 use super::follow::Follower;
 use super::gateway::Gateway;
+use super::inspect::Inspect;
 use super::sinkhole::Sinkhole;
 use crate::base::model::{Stage, Wall};
 use crate::engine::resolver::core::Counters;
@@ -29,6 +30,7 @@ pub(super) struct About {
     pub(super) follower: Arc<Follower>,
     pub(super) gateway: Option<Arc<Gateway>>,
     pub(super) sinkhole: Arc<Sinkhole>,
+    pub(super) inspect: Option<Arc<Inspect>>,
 }
 
 /// Everything that `status` shows.
@@ -68,6 +70,7 @@ pub(super) fn object(activator: &Activator, about: &About) -> Value {
         "policy": policy_object(&policy),
         "gateway": about.gateway.as_ref().map(|gateway| gateway.status()),
         "sinkhole": about.sinkhole.status(),
+        "inspect": about.inspect.as_ref().map(|inspect| inspect.status()),
         "counters": counters,
         "ledger": {
             "path": activator.store_path().join("ledger.sqlite"),

@@ -1,10 +1,10 @@
 //! Ways around a block: a blocked name, and what its endpoint does within the window after it.
 
-use super::finding::{Findings, Incident};
+use super::finding::Incident;
 use super::reader::At;
 use crate::base::name::{Name, NameRef};
 use crate::base::wire::dns::{AnswerView, Section};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -17,10 +17,17 @@ const INCIDENTS_MAX: usize = 10_000;
 /// Steps of one incident that are kept.
 const STEPS_MAX: usize = 16;
 
-/// The blocked names of late.
+/// The blocked names of late, and the ways around them.
 #[derive(Debug, Default)]
 pub(super) struct Bypasses {
     endpoints: HashMap<IpAddr, BTreeMap<Arc<str>, Blocked>>,
+    /// By number, in order of their beginning.
+    incidents: BTreeMap<u64, Incident>,
+    /// Those that have begun or grown since they were last told.
+    changed: BTreeSet<u64>,
+    begun: u64,
+    /// Incidents for which there was no room.
+    pub(super) dropped: u64,
 }
 
 #[derive(Debug)]
@@ -30,8 +37,8 @@ struct Blocked {
     /// Whom the endpoint asked.
     resolver: IpAddr,
     answer: Option<String>,
-    /// Index of the incident that it became.
-    incident: Option<usize>,
+    /// Number of the incident that it became.
+    incident: Option<u64>,
 }
 
 impl Bypasses {
@@ -83,30 +90,45 @@ impl Bypasses {
     }
 
     /// An endpoint took a step around the block.
-    pub(super) fn step(&mut self, at: At, endpoint: IpAddr, vendor: &Arc<str>, what: String, findings: &mut Findings) {
+    pub(super) fn step(&mut self, at: At, endpoint: IpAddr, vendor: &Arc<str>, what: String) {
         let vendors = self.endpoints.get_mut(&endpoint);
         let Some(blocked) = vendors.and_then(|vendors| vendors.get_mut(vendor)) else { return };
-        let index = match blocked.incident {
-            Some(index) => index,
-            None if findings.incidents.len() >= INCIDENTS_MAX => {
-                findings.blind.dropped += 1;
+        let number = match blocked.incident {
+            Some(number) => number,
+            None if self.incidents.len() >= INCIDENTS_MAX => {
+                self.dropped += 1;
                 return;
             }
             None => {
                 let first = (blocked.at, format!("asked {} for {}, which is blocked", blocked.resolver, blocked.name));
-                findings.incidents.push(Incident {
-                    endpoint,
-                    vendor: Arc::clone(vendor),
-                    answer: blocked.answer.clone(),
-                    chain: vec![first],
-                });
-                findings.incidents.len() - 1
+                let (vendor, answer) = (Arc::clone(vendor), blocked.answer.clone());
+                self.begun += 1;
+                self.incidents.insert(self.begun, Incident { endpoint, vendor, answer, chain: vec![first] });
+                self.begun
             }
         };
-        blocked.incident = Some(index);
-        if let Some(incident) = findings.incidents.get_mut(index).filter(|incident| incident.chain.len() < STEPS_MAX) {
+        blocked.incident = Some(number);
+        if let Some(incident) = self.incidents.get_mut(&number).filter(|incident| incident.chain.len() < STEPS_MAX) {
             incident.chain.push((at, what));
+            self.changed.insert(number);
         }
+    }
+
+    /// An incident that has begun or grown. One that can grow no more is forgotten with this.
+    pub(super) fn poll_incident(&mut self, now_ns: u64) -> Option<Incident> {
+        let number = self.changed.pop_first()?;
+        let told = self.incidents.get(&number)?.clone();
+        let is_over = |incident: &Incident| {
+            incident.chain.first().is_none_or(|(at, _)| now_ns.saturating_sub(at.time_ns) > WINDOW_NS)
+        };
+        let changed = &self.changed;
+        self.incidents.retain(|number, incident| changed.contains(number) || !is_over(incident));
+        Some(told)
+    }
+
+    /// All incidents that are kept, in order of their beginning.
+    pub(super) fn into_incidents(self) -> Vec<Incident> {
+        self.incidents.into_values().collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What was found: rows of endpoint, vendor and purpose; incidents; relays; and what could not be seen.
 
+use super::attempt::Attempt;
 use super::names::Ends;
 use super::reader::At;
 use crate::base::model::{Channel, Decision, Grade, Purpose};
@@ -69,6 +70,8 @@ pub(super) struct Hit {
     pub(super) rule: Option<String>,
     /// Whether it is an attempt of its own, or a further sign of one.
     pub(super) is_attempt: bool,
+    /// The same for the ledger; nothing where what is listed is neither blocked, observed nor excepted.
+    pub(super) attempt: Option<Attempt>,
 }
 
 /// A name that was blocked, and the ways around the block that its endpoint tried after it.

@@ -1,17 +1,18 @@
 //! Judges what was read by the policy: one verdict a flow, name over address, and payload forms where neither says anything.
 
+use super::attempt::{Attempt, Elsewhere, Live, What};
 use super::bypass::Bypasses;
-use super::finding::{Findings, Hit, RowKey};
+use super::finding::{Blind, Findings, Hit, Incident, Relay, RowKey};
 use super::memory::Memory;
 use super::names::{Ends, NameKind, Seen};
 use super::reader::{At, Observation};
 use super::signature::{SignatureHit, Signatures};
-use crate::base::model::{Channel, Decision, Family, Purpose, Stage};
-use crate::base::name::NameRef;
+use crate::base::model::{Channel, Decision, Family, Outcome, Purpose, RuleFacts, Stage};
+use crate::base::name::{NameBuf, NameRef};
 use crate::base::wire::host::escaped;
 use crate::base::wire::tls::{Hidden, Transport, ja4};
-use crate::policy::{Policy, RuleId, Subject, Verdict};
-use std::collections::HashMap;
+use crate::policy::{self, Policy, RuleId, Subject, Verdict};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ const OPEN_MAX: usize = 65_536;
 const RESOLVER_PORTS: [u16; 6] = [53, 443, 784, 853, 5443, 8853];
 /// The port of DNS over TLS and QUIC.
 const ENCRYPTED_DNS: u16 = 853;
+/// How long a flow may say no name before an attempt to its address is told: hellos and requests come within a few round trips.
+const NAMELESS_NS: u64 = 5_000_000_000;
 
 /// Folds observations into findings.
 #[derive(Debug)]
@@ -33,13 +36,17 @@ pub struct Judge {
     /// Ports of relays: vendor, port, whether TCP or UDP does not matter for a first sign.
     relays: Vec<(u16, u16, Arc<str>, String)>,
     findings: Findings,
+    /// Where attempts are told one by one instead of being kept as findings.
+    live: Option<Live>,
+    /// Where flows that are or may be listed are told too, and the list or vendor.
+    flows: Option<VecDeque<(Ends, Arc<str>)>>,
 }
 
 /// A flow that is or may be a vendor's.
 #[derive(Debug)]
 enum Open {
     /// Only its address, or what its client resolved to it, says so; a name of its own decides over that.
-    Perhaps(At, Hit),
+    Perhaps(At, Box<Hit>),
     /// It belongs to this row; whether its own name said so.
     Known(RowKey, bool),
     /// A name of its own said otherwise.
@@ -50,26 +57,111 @@ impl Judge {
     /// One that decides by this policy.
     #[must_use]
     pub fn new(policy: Arc<Policy>) -> Self {
-        let signatures = Signatures::new(policy.rules());
-        let mut relays = Vec::new();
-        for vendor in policy.rules().vendors() {
-            for port in vendor.file.ports.iter().filter(|port| port.relay && port.provenance.verified) {
-                let spans = port
-                    .ports
-                    .iter()
-                    .map(|span| (span.first, span.last, Arc::clone(&vendor.file.id), port.usage.clone()));
-                relays.extend(spans);
-            }
-        }
         Self {
+            signatures: Signatures::new(policy.rules()),
+            relays: relay_ports(&policy),
             policy,
-            signatures,
             memory: Memory::default(),
             bypasses: Bypasses::default(),
             open: HashMap::new(),
-            relays,
             findings: Findings::default(),
+            live: None,
+            flows: None,
         }
+    }
+
+    /// One that keeps no rows and tells attempts as they come, without those that others record.
+    #[must_use]
+    pub fn live(policy: Arc<Policy>) -> Self {
+        Self { live: Some(Live::default()), ..Self::new(policy) }
+    }
+
+    /// What others record from now on.
+    pub fn set_elsewhere(&mut self, elsewhere: Elsewhere) {
+        if let Some(live) = &mut self.live {
+            live.elsewhere = elsewhere;
+        }
+    }
+
+    /// Decides by another policy from now on. What was only put down to an address is told as the old one decided it.
+    pub fn set_policy(&mut self, policy: &Arc<Policy>) {
+        if policy.epoch() == self.policy.epoch() {
+            return;
+        }
+        self.settle(u64::MAX);
+        if !std::ptr::eq(policy.rules(), self.policy.rules()) {
+            self.signatures = Signatures::new(policy.rules());
+            self.relays = relay_ports(policy);
+        }
+        self.policy = Arc::clone(policy);
+    }
+
+    /// Time has passed: flows that have said no name until now are put down to their address. For one that tells attempts.
+    pub fn handle_timeout(&mut self, time_ns: u64) {
+        self.settle(time_ns.saturating_sub(NAMELESS_NS));
+    }
+
+    /// The next attempt, for one that tells them.
+    pub fn poll_attempt(&mut self) -> Option<Attempt> {
+        self.live.as_mut()?.pop()
+    }
+
+    /// The next incident that has begun or grown since it was told last; all of it is told again.
+    pub fn poll_incident(&mut self, time_ns: u64) -> Option<Incident> {
+        self.bypasses.poll_incident(time_ns)
+    }
+
+    /// Hosts that served a vendor's relay ports since this was asked last, by host, port and vendor. One port of one host is weak.
+    pub fn take_relays(&mut self) -> BTreeMap<(IpAddr, u16, Arc<str>), Relay> {
+        std::mem::take(&mut self.findings.relays)
+    }
+
+    /// From now on flows are told that count, and those that count unless a name of their own says otherwise.
+    pub fn tell_flows(&mut self) {
+        self.flows = Some(VecDeque::new());
+    }
+
+    /// The next flow, and the vendor or list.
+    pub fn poll_flow(&mut self) -> Option<(Ends, Arc<str>)> {
+        self.flows.as_mut()?.pop_front()
+    }
+
+    fn tell_flow(&mut self, hit: &Hit) {
+        if let Some((flows, attempt)) = self.flows.as_mut().zip(hit.attempt.as_ref()) {
+            if flows.len() < OPEN_MAX {
+                flows.push_back((attempt.ends, Arc::clone(&hit.key.vendor)));
+            } else {
+                self.findings.blind.dropped += 1;
+            }
+        }
+    }
+
+    /// What could not be seen so far.
+    #[must_use]
+    pub const fn blind(&self) -> Blind {
+        let mut blind = self.findings.blind;
+        blind.dropped += self.memory.dropped + self.signatures.dropped + self.bypasses.dropped;
+        blind
+    }
+
+    /// Tells attempts of nameless flows that began no later than this.
+    fn settle(&mut self, until_ns: u64) {
+        while let Some(live) = &mut self.live {
+            let Some((_, ends)) = live.waiting.pop_front_if(|(begun, _)| *begun <= until_ns) else { return };
+            if let Some(Open::Perhaps(at, hit)) = self.open.get(&ends) {
+                let (at, hit) = (*at, (**hit).clone());
+                self.open.insert(ends, Open::Known(hit.key.clone(), false));
+                self.add(at, hit);
+            }
+        }
+    }
+
+    /// Keeps a finding, or tells the attempt that it is.
+    fn add(&mut self, at: At, hit: Hit) {
+        self.tell_flow(&hit);
+        let Some(live) = &mut self.live else { return self.findings.add(at, hit) };
+        let attempt = hit.attempt.filter(|_| hit.is_attempt);
+        self.findings.blind.dropped += attempt.map_or(0, |attempt| u64::from(!live.push(attempt)));
     }
 
     /// Takes what was read.
@@ -111,7 +203,8 @@ impl Judge {
     /// What was found. Flows that have not ended are to be ended before: [`super::Reader::finish`].
     #[must_use]
     pub fn finish(mut self) -> Findings {
-        self.findings.blind.dropped += self.memory.dropped + self.signatures.dropped;
+        self.findings.blind = self.blind();
+        self.findings.incidents = self.bypasses.into_incidents();
         self.findings.weigh_relays();
         self.findings
     }
@@ -136,7 +229,7 @@ impl Judge {
             client: Some(ends.src),
             qtype: None,
         };
-        let verdict = self.policy.decide(&subject);
+        let verdict = self.policy.of(ends.src).decide(&subject);
         let Some(rule) = verdict.rule else { return };
         let how = match &resolved {
             Some(resolved) => format!(
@@ -153,23 +246,28 @@ impl Judge {
         };
         let evidence = format!("{} port {}: {how}", ends.dst, ends.dport);
         let destination = resolved.as_ref().map_or_else(|| ends.dst.to_string(), |resolved| resolved.name.to_string());
-        let Some(hit) = self.hit((ends.src, ends.dport), &verdict, rule, Channel::Address, (destination, evidence))
-        else {
+        let name = resolved.map(|resolved| resolved.name);
+        let Some(hit) = self.hit(ends, &verdict, rule, (Channel::Address, name), (destination, evidence)) else {
             return;
         };
-        if self.open.len() >= OPEN_MAX {
+        let is_full = self.live.as_ref().is_some_and(|live| live.waiting.len() >= OPEN_MAX);
+        if self.open.len() >= OPEN_MAX || is_full {
             self.findings.blind.dropped += 1;
             // It counts, only its own name cannot take it back any more.
-            return self.findings.add(at, hit);
+            return self.add(at, hit);
         }
-        self.open.insert(ends, Open::Perhaps(at, hit));
+        if let Some(live) = &mut self.live {
+            live.waiting.push_back((at.time_ns, ends));
+        }
+        self.tell_flow(&hit);
+        self.open.insert(ends, Open::Perhaps(at, Box::new(hit)));
     }
 
     /// Whether a flow goes around a block, by where it leads.
     fn around(&mut self, at: At, ends: Ends) {
         for vendor in self.bypasses.vendors(at, ends.src) {
-            let address =
-                self.policy.decide(&Subject { address: Some(ends.dst), client: Some(ends.src), ..Subject::default() });
+            let subject = Subject { address: Some(ends.dst), client: Some(ends.src), ..Subject::default() };
+            let address = self.policy.of(ends.src).decide(&subject);
             let facts = address.rule.and_then(|rule| self.policy.facts(rule));
             let what = match facts {
                 Some(facts) if facts.purpose.family() == Family::Bypass => {
@@ -181,7 +279,7 @@ impl Judge {
                 _ if ends.dport == ENCRYPTED_DNS => format!("asked {} by encrypted DNS", ends.dst),
                 _ => continue,
             };
-            self.bypasses.step(at, ends.src, &vendor, what, &mut self.findings);
+            self.bypasses.step(at, ends.src, &vendor, what);
         }
     }
 
@@ -197,7 +295,7 @@ impl Judge {
             Some(Open::Known(key, _)) => self.findings.add_octets(&key, octets),
             Some(Open::Perhaps(begun, hit)) => {
                 let key = hit.key.clone();
-                self.findings.add(begun, hit);
+                self.add(begun, *hit);
                 self.findings.add_octets(&key, octets);
             }
             Some(Open::Cleared) | None => {}
@@ -230,13 +328,14 @@ impl Judge {
             client: Some(ends.src),
             qtype: None,
         };
-        let verdict = self.policy.decide(&subject);
+        let policy = self.policy.of(ends.src);
+        let verdict = policy.decide(&subject);
         let evidence = format!("{} {} to {} port {}", seen.kind, escaped(seen.octets), ends.dst, ends.dport);
         let hit = verdict.rule.and_then(|rule| {
             // Where its address is what is listed, its name is not the reason.
-            let by_name = self.policy.decide(&Subject { address: None, port: None, ..subject }).rule == Some(rule);
+            let by_name = policy.decide(&Subject { address: None, port: None, ..subject }).rule == Some(rule);
             let channel = if by_name { channel } else { Channel::Address };
-            self.hit((ends.src, ends.dport), &verdict, rule, channel, (escaped(seen.octets), evidence))
+            self.hit(ends, &verdict, rule, (channel, Some(name)), (escaped(seen.octets), evidence))
         });
         let Some(hit) = hit else {
             // Its own name is nobody's: whatever its address said, it is not the vendor's.
@@ -251,7 +350,7 @@ impl Judge {
         if !is_query && (self.open.len() < OPEN_MAX || self.open.contains_key(&ends)) {
             self.open.insert(ends, Open::Known(hit.key.clone(), true));
         }
-        self.findings.add(at, hit);
+        self.add(at, hit);
     }
 
     fn note_blocked(&mut self, at: At, ends: Ends, vendor: &Arc<str>, name: NameRef<'_>) {
@@ -261,7 +360,7 @@ impl Judge {
         }
         if before.is_some_and(|resolver| resolver != ends.dst) {
             let what = format!("asked {} for {name}, another resolver", ends.dst);
-            self.bypasses.step(at, ends.src, vendor, what, &mut self.findings);
+            self.bypasses.step(at, ends.src, vendor, what);
         }
     }
 
@@ -274,13 +373,13 @@ impl Judge {
                 continue;
             }
             let what = format!("asked {}, number {} of the vendor's fallback resolvers", ends.dst, fallback.order);
-            self.bypasses.step(at, ends.src, &vendor, what, &mut self.findings);
+            self.bypasses.step(at, ends.src, &vendor, what);
         }
     }
 
     fn signature(&mut self, at: At, ends: Ends, hit: &SignatureHit) {
         let purpose = Purpose::Update;
-        let decision = match self.wanted(&hit.vendor, purpose) {
+        let decision = match self.wanted(ends.src, &hit.vendor, purpose) {
             Some(Stage::Off) => return,
             Some(Stage::Block) => Decision::Block,
             Some(Stage::Observe) | None => Decision::Observe,
@@ -293,41 +392,95 @@ impl Judge {
         let evidence = if texts.is_empty() { "the same forms again".to_owned() } else { texts.join(", ") };
         let is_attempt = hit.is_attempt && !is_named;
         let destination = ends.dst.to_string();
-        let rule = None;
-        self.findings.add(
-            at,
-            Hit { key: key.clone(), decision, channel: Channel::Signature, destination, evidence, rule, is_attempt },
-        );
+        let (channel, rule) = (Channel::Signature, None);
+        let attempt = Some(self.forms(ends, hit, decision, &evidence));
+        let key_of_flow = key.clone();
+        self.add(at, Hit { key, decision, channel, destination, evidence, rule, is_attempt, attempt });
         if self.open.len() < OPEN_MAX || self.open.contains_key(&ends) {
-            self.open.insert(ends, Open::Known(key, is_named));
+            self.open.insert(ends, Open::Known(key_of_flow, is_named));
         }
     }
 
+    /// Payload forms as an attempt. Forms are no rules of a list, so the first of them stands for a rule.
+    fn forms(&self, ends: Ends, hit: &SignatureHit, decision: Decision, evidence: &str) -> Attempt {
+        let list = self.policy.rules().lists().iter().find(|list| list.id == hit.vendor);
+        let facts = RuleFacts {
+            vendor: Arc::clone(&hit.vendor),
+            purpose: Purpose::Update,
+            list: Arc::clone(&hit.vendor),
+            revision: list.map(|list| Arc::clone(&list.revision)).unwrap_or_default(),
+            place: Arc::clone(&hit.place),
+            pattern: "(payload forms)".into(),
+        };
+        let outcome = outcome(&self.policy, decision, false, Channel::Signature, ends.dst);
+        Attempt { ends, policy: Arc::clone(&self.policy), what: What::Forms(facts, decision, outcome, evidence.into()) }
+    }
+
     /// What is wanted for a vendor and purpose.
-    fn wanted(&self, vendor: &str, purpose: Purpose) -> Option<Stage> {
-        let classes = self.policy.rules().classes();
+    fn wanted(&self, client: IpAddr, vendor: &str, purpose: Purpose) -> Option<Stage> {
+        let policy = self.policy.of(client);
+        let classes = policy.rules().classes();
         let own = classes.filter(|(_, class)| class.purpose == purpose && class.vendor.as_deref() == Some(vendor));
-        own.filter_map(|(id, _)| self.policy.staged(id).map(|staged| staged.stage)).max()
+        own.filter_map(|(id, _)| policy.staged(id).map(|staged| staged.stage)).max()
     }
 
     /// What a verdict comes to. An address that is listed as a resolver is one on a resolver's ports only.
     fn hit(
         &self,
-        (endpoint, port): (IpAddr, u16),
+        ends: Ends,
         verdict: &Verdict,
         rule: RuleId,
-        channel: Channel,
-        said: (String, String),
+        (channel, name): (Channel, Option<NameRef<'_>>),
+        (destination, evidence): (String, String),
     ) -> Option<Hit> {
         let facts = self.policy.facts(rule)?;
         let is_resolver = facts.purpose.family() == Family::Bypass && channel == Channel::Address;
-        if is_resolver && !RESOLVER_PORTS.contains(&port) {
+        if is_resolver && !RESOLVER_PORTS.contains(&ends.dport) {
             return None;
         }
-        let key = RowKey { endpoint, vendor: facts.vendor, purpose: facts.purpose };
+        let decision = verdict.decision;
+        let is_wanted = decision != Decision::Allow || verdict.exception.is_some();
+        let attempt = verdict.class.filter(|_| is_wanted).map(|class| {
+            let outcome = outcome(&self.policy, decision, verdict.exception.is_some(), channel, ends.dst);
+            let name = name.map_or_else(NameBuf::default, NameBuf::from);
+            let (address, port) = (Some(ends.dst), Some(ends.dport).filter(|_| channel != Channel::Dns));
+            let hit = policy::Hit { rule, class, decision, outcome, channel, name, address, port };
+            Attempt { ends, policy: Arc::clone(&self.policy), what: What::Rule(hit) }
+        });
+        let key = RowKey { endpoint: ends.src, vendor: facts.vendor, purpose: facts.purpose };
         let rule = Some(format!("{} {}", facts.place, facts.pattern));
-        let (destination, evidence) = said;
-        Some(Hit { key, decision: verdict.decision, channel, destination, evidence, rule, is_attempt: true })
+        Some(Hit { key, decision, channel, destination, evidence, rule, is_attempt: true, attempt })
+    }
+}
+
+/// Ports that vendors' relays serve: the first and the last of each span, whose, what for.
+fn relay_ports(policy: &Policy) -> Vec<(u16, u16, Arc<str>, String)> {
+    let vendors = policy.rules().vendors().iter();
+    let ports = vendors.flat_map(|vendor| {
+        let relays = vendor.file.ports.iter().filter(|port| port.relay && port.provenance.verified);
+        relays.flat_map(|port| {
+            port.ports.iter().map(|span| (span.first, span.last, Arc::clone(&vendor.file.id), port.usage.clone()))
+        })
+    });
+    ports.collect()
+}
+
+/// What becomes of an attempt, as far as one who only looks can say. A name within a connection shows that the connection was made;
+/// what becomes of a query to another resolver, a first packet or a datagram does not show.
+fn outcome(policy: &Policy, decision: Decision, is_excepted: bool, channel: Channel, to: IpAddr) -> Outcome {
+    let sinkhole = policy.sinkhole();
+    let is_sinkhole = match to.to_canonical() {
+        IpAddr::V4(v4) => sinkhole.v4 == Some(v4),
+        IpAddr::V6(v6) => sinkhole.v6 == Some(v6),
+    };
+    match decision {
+        _ if is_excepted => Outcome::Excepted,
+        Decision::Allow | Decision::Observe => Outcome::Observed,
+        Decision::Block if is_sinkhole || to.is_unspecified() => Outcome::Blocked,
+        Decision::Block if matches!(channel, Channel::TlsSni | Channel::HttpHost | Channel::Signature) => {
+            Outcome::Leaked
+        }
+        Decision::Block => Outcome::Unknown,
     }
 }
 

@@ -13,10 +13,12 @@
 //! | [`Opening`], [`QuicOpening`], [`Openings`], [`First`], [`Hello`], [`Sunk`] | what is said first to a sinkhole, and what that is |
 //! | [`Judge`] | one verdict a flow; payload forms; what clients resolved; ways around a block |
 //! | [`Findings`], [`RowKey`], [`Row`], [`Incident`], [`Relay`], [`Blind`] | what came of it |
+//! | [`Attempt`], [`What`], [`Elsewhere`] | the same one by one, for the ledger, without what others record already |
 //!
 //! Everything is bounded and counted: flows and the octets that they hold ([`FlowLosses`]), streams ([`StreamLosses`]), rows and what
 //! is remembered ([`Blind`]).
 
+mod attempt;
 mod bypass;
 mod datagram;
 mod dialogue;
@@ -32,6 +34,7 @@ mod reader;
 mod signature;
 mod stream;
 
+pub use attempt::{Attempt, Elsewhere, What};
 pub use finding::{Blind, Findings, Incident, Relay, Row, RowKey};
 pub use flow::FlowLosses;
 pub use judge::Judge;

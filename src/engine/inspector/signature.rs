@@ -49,6 +49,7 @@ pub(super) struct Match {
     pub(super) kind: SignatureKind,
     pub(super) frame: u64,
     pub(super) text: String,
+    place: Arc<str>,
     points: u8,
 }
 
@@ -56,6 +57,8 @@ pub(super) struct Match {
 #[derive(Clone, Debug)]
 pub(super) struct SignatureHit {
     pub(super) vendor: Arc<str>,
+    /// File and line of the first form.
+    pub(super) place: Arc<str>,
     /// What was found, in order of the frames; what was told before is left out.
     pub(super) matches: Vec<Match>,
     /// Whether it is a request; a reply belongs to the request before it, unless it is what made it a hit.
@@ -122,8 +125,9 @@ impl Signatures {
                 (true, true) if is_attempt || !news.is_empty() => news,
                 _ => continue,
             };
-            if let Some(vendor) = self.vendors.get(vendor) {
-                hit(SignatureHit { vendor: Arc::clone(vendor), matches: told, is_attempt: is_attempt || !was_hit });
+            let first = score.matches.first().map(|first| Arc::clone(&first.place));
+            if let Some((vendor, place)) = self.vendors.get(vendor).map(Arc::clone).zip(first) {
+                hit(SignatureHit { vendor, place, matches: told, is_attempt: is_attempt || !was_hit });
             }
         }
     }
@@ -184,8 +188,8 @@ impl Form {
             Confidence::Medium | Confidence::High if is_own && value.len() >= TELLING_OCTETS => 2,
             Confidence::Medium | Confidence::High => 1,
         };
-        let text = format!("{kind} {value} ({}:{})", self.file, self.signature.provenance.line);
-        Match { kind, frame: at.frame, text, points }
+        let place: Arc<str> = format!("{}:{}", self.file, self.signature.provenance.line).into();
+        Match { kind, frame: at.frame, text: format!("{kind} {value} ({place})"), place, points }
     }
 }
 

@@ -1,0 +1,257 @@
+//! The inspector while the daemon runs: one thread an interface, each with an engine of its own.
+//!
+//! An interface that is not there, goes away or cannot be opened is tried again until the daemon stops; meanwhile the alarm shows, and
+//! the time is a gap in the ledger. So is time in which the kernel dropped frames. A thread that panics begins anew and is counted.
+
+use super::activate::{Activator, Alarm};
+use super::gateway::Gateway;
+use super::inspection::{Inspection, Shared, TURN};
+use crate::base::model::Wall;
+use crate::io::capture::live;
+use crate::io::capture::{CaptureError, Next, Stats};
+use crate::io::store::{Gap, GapReason, Note, Sender, StoreMessage};
+use crate::io::sys::clock;
+use serde_json::{Value, json};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long after an interface failed it is opened again.
+const RETRY: Duration = Duration::from_secs(2);
+/// How long the alarm about dropped frames stays up after the last of them.
+const DROPS_SHOWN: Duration = Duration::from_secs(60);
+
+/// The inspector's part of the daemon.
+pub(super) struct Inspect {
+    activator: Arc<Activator>,
+    gateway: Option<Arc<Gateway>>,
+    shared: Shared,
+    interfaces: Vec<Interface>,
+    stop: AtomicBool,
+}
+
+/// An interface, and how it goes with it.
+struct Interface {
+    name: String,
+    figures: Figures,
+    /// Why nothing is read from it, and since when.
+    failed: Mutex<Option<(Wall, String)>>,
+    drops: Mutex<Drops>,
+}
+
+/// What its thread has read and lost, since the daemon started.
+#[derive(Default)]
+struct Figures {
+    frames: AtomicU64,
+    octets: AtomicU64,
+    dropped: AtomicU64,
+    unreadable: AtomicU64,
+    unread_flows: AtomicU64,
+    encrypted_hellos: AtomicU64,
+    encrypted_dns: AtomicU64,
+    attempts: AtomicU64,
+    lost: AtomicU64,
+    restarts: AtomicU64,
+}
+
+/// Frames that the kernel dropped, as they were looked at last.
+#[derive(Default)]
+struct Drops {
+    counted: u64,
+    last: Option<Instant>,
+    /// Since when, as long as they go on, and how many.
+    stretch: Option<(Wall, u64)>,
+}
+
+impl Inspect {
+    /// The inspector of the config's interfaces, if it names any. Nothing is read yet.
+    pub(super) fn new(activator: &Arc<Activator>, gateway: Option<&Arc<Gateway>>, shared: Shared) -> Option<Arc<Self>> {
+        let names = activator.with_config(|config| config.inspect.clone());
+        let interface =
+            |name| Interface { name, figures: Figures::default(), failed: Mutex::default(), drops: Mutex::default() };
+        let made = Self {
+            activator: Arc::clone(activator),
+            gateway: gateway.map(Arc::clone),
+            shared,
+            interfaces: names.into_iter().map(interface).collect(),
+            stop: AtomicBool::new(false),
+        };
+        (!made.interfaces.is_empty()).then(|| Arc::new(made))
+    }
+
+    /// Starts a thread an interface.
+    pub(super) fn start(self: &Arc<Self>) -> io::Result<Vec<JoinHandle<()>>> {
+        self.look();
+        let threads = (0..self.interfaces.len()).map(|at| {
+            let inspect = Arc::clone(self);
+            thread::Builder::new().name(format!("inspect-{at}")).spawn(move || inspect.keep(at))
+        });
+        threads.collect()
+    }
+
+    /// Watches an interface until the daemon stops.
+    fn keep(&self, at: usize) {
+        let Some(interface) = self.interfaces.get(at) else { return };
+        while !self.stop.load(Ordering::Relaxed) {
+            // What a panic leaves behind is thrown away with the engine; figures are whole numbers.
+            match catch_unwind(AssertUnwindSafe(|| self.watch(interface))) {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => interface.fails(error.to_string()),
+                Err(_) => {
+                    interface.figures.restarts.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!("an inspecting thread panicked and begins anew");
+                    interface.fails(format!("{}: the thread that reads it panicked", interface.name));
+                }
+            }
+            let tried = Instant::now();
+            while tried.elapsed() < RETRY && !self.stop.load(Ordering::Relaxed) {
+                thread::sleep(TURN);
+            }
+        }
+    }
+
+    fn watch(&self, interface: &Interface) -> Result<(), CaptureError> {
+        let mut source = live::open(&interface.name)?;
+        interface.works(&self.shared.ledger);
+        tracing::info!("inspecting an interface");
+        let mut inspection = Inspection::new(&self.shared);
+        let (mut told, mut turned) = (Told::default(), 0);
+        let period = u64::try_from(TURN.as_nanos()).unwrap_or(u64::MAX);
+        while !self.stop.load(Ordering::Relaxed) {
+            let is_due = match source.next()? {
+                Next::Frame(frame) => {
+                    inspection.frame(&frame, &mut |_| {});
+                    let is_due = frame.time_ns.abs_diff(turned) >= period;
+                    turned = if is_due { frame.time_ns } else { turned };
+                    is_due
+                }
+                Next::Idle => true,
+                Next::End => break,
+            };
+            if is_due {
+                inspection.turn(&mut |_| {});
+                told.tell(&interface.figures, source.stats(), &inspection);
+            }
+        }
+        inspection.turn(&mut |_| {});
+        Ok(())
+    }
+
+    /// To be called now and then: what others record, alarms, and what was missed.
+    pub(super) fn look(&self) {
+        self.shared.look(self.gateway.as_deref());
+        for interface in &self.interfaces {
+            let failed =
+                interface.failed().as_ref().map(|(_, why)| format!("{why}; what passes there is not inspected"));
+            self.activator.set_alarm(Alarm::Inspect(interface.name.clone()), failed);
+            let drops = interface.mind_drops(&self.shared.ledger);
+            self.activator.set_alarm(Alarm::Dropped(interface.name.clone()), drops);
+        }
+    }
+
+    /// How it goes.
+    pub(super) fn status(&self) -> Value {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let object = |interface: &Interface| {
+            let figures = &interface.figures;
+            json!({
+                "interface": interface.name,
+                "failed": interface.failed().as_ref().map(|(_, why)| why.clone()),
+                "frames": count(&figures.frames),
+                "octets": count(&figures.octets),
+                "dropped": count(&figures.dropped),
+                "unreadable": count(&figures.unreadable),
+                "unread_flows": count(&figures.unread_flows),
+                "encrypted_hellos": count(&figures.encrypted_hellos),
+                "encrypted_dns": count(&figures.encrypted_dns),
+                "attempts": count(&figures.attempts),
+                "lost": count(&figures.lost),
+                "restarts": count(&figures.restarts),
+            })
+        };
+        self.interfaces.iter().map(object).collect()
+    }
+
+    /// Ends the threads.
+    pub(super) fn stop(&self, threads: Vec<JoinHandle<()>>) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Interface {
+    fn failed(&self) -> MutexGuard<'_, Option<(Wall, String)>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fails(&self, why: String) {
+        let mut failed = self.failed();
+        let since = failed.as_ref().map_or_else(|| clock::now().wall, |(since, _)| *since);
+        *failed = Some((since, why));
+    }
+
+    /// It is read again; until now it was not.
+    fn works(&self, ledger: &Sender) {
+        if let Some((since, why)) = self.failed().take() {
+            gap(ledger, since, format!("not inspected: {why}"));
+        }
+    }
+
+    /// Notices frames that the kernel dropped: a stretch of them is one gap in the ledger, and the alarm until a while after.
+    fn mind_drops(&self, ledger: &Sender) -> Option<String> {
+        let dropped = self.figures.dropped.load(Ordering::Relaxed);
+        let mut drops = self.drops.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = dropped.saturating_sub(drops.counted);
+        drops.counted = dropped;
+        if new > 0 {
+            drops.last = Some(Instant::now());
+            let (_, sum) = drops.stretch.get_or_insert_with(|| (clock::now().wall, 0));
+            *sum += new;
+        } else if drops.last.is_none_or(|last| last.elapsed() >= DROPS_SHOWN)
+            && let Some((since, sum)) = drops.stretch.take()
+        {
+            gap(ledger, since, format!("{}: the kernel dropped {sum} frames before they were inspected", self.name));
+        }
+        let (_, sum) = drops.stretch?;
+        Some(format!(
+            "{}: the kernel dropped {sum} frames before they were inspected; endpoints may be missing in the report",
+            self.name
+        ))
+    }
+}
+
+/// What this engine has told of its figures already; those of an engine that panicked stay counted.
+#[derive(Default)]
+struct Told([u64; 9]);
+
+impl Told {
+    fn tell(&mut self, figures: &Figures, stats: Stats, inspection: &Inspection) {
+        let (blind, attempts, lost) = inspection.seen();
+        let now = [
+            (&figures.frames, stats.frames),
+            (&figures.octets, stats.octets),
+            (&figures.dropped, stats.dropped),
+            (&figures.unreadable, inspection.reader().counters().unreadable),
+            (&figures.unread_flows, inspection.reader().flow_losses().unread),
+            (&figures.encrypted_hellos, blind.encrypted_hellos),
+            (&figures.encrypted_dns, blind.encrypted_dns),
+            (&figures.attempts, attempts),
+            (&figures.lost, lost),
+        ];
+        for (told, (figure, count)) in self.0.iter_mut().zip(now) {
+            figure.fetch_add(count.saturating_sub(*told), Ordering::Relaxed);
+            *told = count;
+        }
+    }
+}
+
+/// Records time that was not inspected. There is nobody to wait for room.
+fn gap(ledger: &Sender, started: Wall, note: String) {
+    let ended = clock::now().wall.max(started);
+    ledger.try_send(StoreMessage::Note(Note::Gap(Gap { why: GapReason::Lost, started, ended, attempts: 0, note })));
+}
