@@ -11,7 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Waits until the kernel enforces.
-fn enforcing(daemon: &Daemon) -> Value {
+pub(crate) fn enforcing(daemon: &Daemon) -> Value {
     let mut status = Value::Null;
     until("the kernel enforces", Duration::from_secs(30), || {
         status = daemon.status()["gateway"].clone();
@@ -21,7 +21,7 @@ fn enforcing(daemon: &Daemon) -> Value {
 }
 
 /// The rows of the report.
-fn report(site: &Site) -> Vec<Value> {
+pub(crate) fn report(site: &Site) -> Vec<Value> {
     let output = site.program(&["report", "--format", "json"]);
     serde_json::from_slice::<Value>(&output.stdout).unwrap().as_array().unwrap().clone()
 }

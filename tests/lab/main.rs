@@ -22,6 +22,8 @@ mod memory;
 mod net;
 mod reload;
 mod roles;
+mod routed;
+mod sink;
 mod space;
 mod upstream;
 mod verify;
@@ -141,6 +143,21 @@ fn apply_refuses_undoes_and_removes() {
 #[test]
 fn what_cannot_be_done_is_said_in_a_sentence() {
     space::within("what_cannot_be_done_is_said_in_a_sentence", gateway::what_cannot_be_done_is_said_in_a_sentence);
+}
+
+/// Behind a forwarder the resolver sees one client; what connects to the sinkhole is named itself, and the forwarder is marked.
+#[test]
+fn behind_a_forwarder_the_sinkhole_names_the_client() {
+    space::within(
+        "behind_a_forwarder_the_sinkhole_names_the_client",
+        sink::behind_a_forwarder_the_sinkhole_names_the_client,
+    );
+}
+
+/// Dynamic updates, zone transfers, an internal resolver and routes by mark work behind the gateway as before.
+#[test]
+fn a_domains_own_traffic_is_left_alone() {
+    space::within("a_domains_own_traffic_is_left_alone", routed::a_domains_own_traffic_is_left_alone);
 }
 
 /// `verify` finds everything enforced where it is, and each of ten broken enforcements.

@@ -7,7 +7,7 @@ use super::vendors::print;
 use super::{Failure, Out};
 use crate::app::config::Config;
 use crate::app::time::parse_span;
-use crate::base::model::{Outcome, Wall};
+use crate::base::model::{Grade, Outcome, Wall};
 use crate::io::store::{Filter, Ledger, ReportRow, StoreError};
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -104,6 +104,11 @@ fn outcomes(row: &ReportRow) -> impl Iterator<Item = (Outcome, u64)> + '_ {
     Outcome::ALL.iter().map(|outcome| (*outcome, row.outcomes.of(*outcome)))
 }
 
+/// What a row proves. What a forwarder asks is others' and proves nothing of itself.
+fn grade(row: &ReportRow, forwarder: Option<&str>) -> Grade {
+    if forwarder.is_some() { Grade::Contact } else { row.grade() }
+}
+
 /// What an endpoint is called.
 fn called(row: &ReportRow) -> String {
     let name = row.endpoint.names.first().or_else(|| row.endpoint.addresses.first());
@@ -123,7 +128,7 @@ fn cells(row: &ReportRow, forwarder: Option<&str>) -> Vec<String> {
         outcome.collect::<Vec<_>>().join(" "),
         row.channels.iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(" "),
         destinations.collect::<Vec<_>>().join(" "),
-        row.grade().to_string(),
+        grade(row, forwarder).to_string(),
     ]
 }
 
@@ -145,7 +150,7 @@ fn object(row: &ReportRow, forwarder: Option<&str>) -> Value {
         "count": row.count,
         "outcomes": outcomes,
         "channel": row.channels.iter().map(|channel| channel.as_str()).collect::<Vec<_>>(),
-        "grade": row.grade().as_str(),
+        "grade": grade(row, forwarder).as_str(),
         "evidence": row.evidence.iter().map(|evidence| json!({
             "channel": evidence.channel.as_str(), "what": evidence.what, "first": evidence.first.to_string(),
             "last": evidence.last.to_string(), "count": evidence.count,
