@@ -1,5 +1,5 @@
-//! What the indexes hold and what building them takes, counted by the allocator itself: a million names beside a hash set of
-//! strings and an `fst`, a hundred thousand prefixes beside a `prefix-trie`.
+//! What the indexes hold and what building them takes, counted by the allocator itself: a million names of 14 octets, and as many of
+//! 26 in the shape of real lists, beside a hash set of strings and an `fst`; a hundred thousand prefixes beside a `prefix-trie`.
 //!
 //! `cargo bench --bench bytes` runs it; under `cargo test` it runs with few names, to stay alive.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a benchmark")]
@@ -12,7 +12,7 @@ use interdict::base::model::Stage;
 use interdict::policy::list::Format;
 use interdict::policy::{List, RuleSet, RuleSetBuilder};
 use ipnet::Ipv4Net;
-use listed::{names, prefixes, scale};
+use listed::{hosts, names, prefixes, scale};
 use prefix_trie::PrefixMap;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::HashSet;
@@ -74,17 +74,18 @@ fn rules(text: &str, format: Format) -> RuleSet {
 }
 
 fn main() {
-    let names = names(scale(1_000_000));
-    let count = names.len();
-    let text = names.join("\n");
-    println!("{count} names of {:.1} octets of text", text.len() as f64 / count as f64 - 1.0);
-    let made = counted("rules", count, || rules(&text, Format::Domains));
-    println!("which says of itself: {} octets", made.bytes());
-    drop(made);
-    drop(counted("hash set of strings", count, || names.iter().cloned().collect::<HashSet<String>>()));
-    let mut reversed: Vec<String> = names.iter().map(|name| name.chars().rev().collect()).collect();
-    reversed.sort();
-    drop(counted("fst, which only says whether", count, || fst::Set::from_iter(&reversed).unwrap()));
+    for names in [names(scale(1_000_000)), hosts(scale(1_000_000))] {
+        let count = names.len();
+        let text = names.join("\n");
+        println!("{count} names of {:.1} octets of text", text.len() as f64 / count as f64 - 1.0);
+        let made = counted("rules", count, || rules(&text, Format::Domains));
+        println!("which says of itself: {} octets", made.bytes());
+        drop(made);
+        drop(counted("hash set of strings", count, || names.iter().cloned().collect::<HashSet<String>>()));
+        let mut reversed: Vec<String> = names.iter().map(|name| name.chars().rev().collect()).collect();
+        reversed.sort();
+        drop(counted("fst, which only says whether", count, || fst::Set::from_iter(&reversed).unwrap()));
+    }
 
     let nets = prefixes(scale(100_000));
     let text: String = nets.iter().map(|net| format!("{net}\n")).collect();

@@ -60,12 +60,8 @@ fn walk<S: std::hash::BuildHasher>(set: &HashSet<String, S>, name: &str) -> bool
 fn names(c: &mut Criterion) {
     let count = scale(1_000_000);
     let names = listed::names(count);
-    let text = names.join("\n");
-    let start = Instant::now();
-    let policy = policy(&text, Format::Domains);
-    let load = start.elapsed();
-    let octets = policy.rules().bytes();
-    println!("load: {count} names in {load:.2?}; {octets} octets, {:.1} a name", octets as f64 / count as f64);
+    drop(loaded(&listed::hosts(count)));
+    let policy = loaded(&names);
     let std_set: HashSet<String> = names.iter().cloned().collect();
     let fold_set: HashSet<String, foldhash::fast::RandomState> = names.iter().cloned().collect();
     let reversed = {
@@ -115,6 +111,17 @@ fn names(c: &mut Criterion) {
         });
         group.finish();
     }
+}
+
+/// A policy of these names, and what it took to make.
+fn loaded(names: &[String]) -> Policy {
+    let (count, text) = (names.len(), names.join("\n"));
+    let start = Instant::now();
+    let policy = policy(&text, Format::Domains);
+    let load = start.elapsed();
+    let (octets, text) = (policy.rules().bytes() as f64 / count as f64, text.len() as f64 / count as f64 - 1.0);
+    println!("load: {count} names of {text:.1} octets in {load:.2?}; {octets:.1} octets a name");
+    policy
 }
 
 /// Names of four or five labels: uniformly random ones, and ones below a listed name.
@@ -197,9 +204,16 @@ fn prefixes(c: &mut Criterion) {
         "prefixes/IPv4",
         &mut [
             ("prefix-trie", &mut || {
-                asked.iter().filter(|a| trie.get_lpm(&Ipv4Net::new_assert(black_box(**a), 32)).is_some()).count()
+                let found = |a: &&Ipv4Addr| trie.get_lpm(&Ipv4Net::new_assert(black_box(**a), 32)).map(black_box);
+                asked.iter().filter(|a| found(a).is_some()).count()
             }),
-            ("ours", &mut || asked.iter().filter(|a| by_address(&policy4, IpAddr::V4(black_box(**a)))).count()),
+            ("ours, the index alone", &mut || {
+                let found = |a: &&Ipv4Addr| policy4.rules().longest(&IpAddr::V4(black_box(**a))).map(black_box);
+                asked.iter().filter(|a| found(a).is_some()).count()
+            }),
+            ("ours, the whole decision", &mut || {
+                asked.iter().filter(|a| by_address(&policy4, IpAddr::V4(black_box(**a)))).count()
+            }),
         ],
     );
     let mut at = 0;
@@ -228,6 +242,15 @@ fn prefixes(c: &mut Criterion) {
     let policy6 = policy(&text, Format::Ranges);
     let asked: Vec<IpAddr> =
         (0..ASKED).map(|_| IpAddr::V6((0x2001_u128 << 112 | rng.random::<u128>() >> 16).into())).collect();
+    side_by_side(
+        "prefixes/IPv6",
+        &mut [
+            ("ours, the index alone", &mut || {
+                asked.iter().filter(|a| policy6.rules().longest(black_box(a)).map(black_box).is_some()).count()
+            }),
+            ("ours, the whole decision", &mut || asked.iter().filter(|a| by_address(&policy6, black_box(**a))).count()),
+        ],
+    );
     c.bench_function("prefixes/IPv6/ours", |b| {
         b.iter(|| {
             at = (at + 1) % ASKED;

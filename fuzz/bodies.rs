@@ -231,8 +231,9 @@ pub(crate) fn list(data: &[u8]) {
         assert!(facts.place.ends_with(&format!(":{}", rule.line)) && !facts.pattern.is_empty());
         match rule.what {
             What::Name(name, kind) => {
-                decide(Some(&name.to_name()), None);
-                assert!(kind == Match::Wildcard || policy.covers_name(name));
+                let name = name.to_name();
+                decide(Some(&name), None);
+                assert!(kind == Match::Wildcard || policy.covers_name(name.as_ref()));
             }
             What::Range(net) => decide(None, Some(net.addr())),
             What::Apart(_) => decide("ads1.x.example".parse().ok().as_ref(), client),

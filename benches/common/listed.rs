@@ -32,6 +32,36 @@ pub(crate) fn names(count: usize) -> Vec<String> {
     names
 }
 
+/// Names in the shape of those that large public lists have: two to six labels, 26 octets on average, some digits and hyphens.
+pub(crate) fn hosts(count: usize) -> Vec<String> {
+    const TOP: [&str; 8] = ["com", "com", "com", "net", "org", "info", "xyz", "it"];
+    let mut rng = StdRng::seed_from_u64(5);
+    let mut names: HashSet<String> = HashSet::new();
+    while names.len() < count {
+        let below = [1, 2, 2, 2, 2, 3, 3, 4, 5][rng.random_range(0..9)];
+        let mut name = TOP[rng.random_range(0..TOP.len())].to_owned();
+        for _ in 0..below {
+            name = format!("{}.{name}", host_label(&mut rng));
+        }
+        names.insert(name);
+    }
+    let mut names: Vec<String> = names.into_iter().collect();
+    names.sort();
+    names
+}
+
+/// A label of five to thirteen characters, one of twenty a digit, one of fifty a hyphen.
+fn host_label(rng: &mut StdRng) -> String {
+    let len = rng.random_range(5..14);
+    let inner = |at: usize| at > 0 && at + 1 < len;
+    let one = |at| match rng.random_range(0..100) {
+        0..5 => char::from(rng.random_range(b'0'..=b'9')),
+        5..7 if inner(at) => '-',
+        _ => char::from(rng.random_range(b'a'..=b'z')),
+    };
+    (0..len).map(one).collect()
+}
+
 /// IPv4 prefixes of 16 to 32 bits anywhere.
 pub(crate) fn prefixes(count: usize) -> BTreeSet<Ipv4Net> {
     let mut rng = StdRng::seed_from_u64(2);

@@ -35,7 +35,7 @@ pub struct Path {
 pub fn blocked_name(policy: &Policy) -> Option<String> {
     policy.rules().rules().find_map(|rule| {
         let What::Name(name, Match::Suffix | Match::Exact) = rule.what else { return None };
-        let verdict = policy.decide(&Subject { name: Some(name), ..Subject::default() });
+        let verdict = policy.decide(&Subject { name: Some(name.unpack().as_ref()), ..Subject::default() });
         let is_said = !matches!(verdict.answer, BlockAnswer::Drop | BlockAnswer::TcpOnly);
         (verdict.decision == Decision::Block && is_said).then(|| name.to_string())
     })

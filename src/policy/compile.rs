@@ -121,8 +121,8 @@ impl RuleSetBuilder {
             out.keep_all();
         }
         format::read(format, &mut out, from, include)?;
-        let report = out.close()?;
-        adding.finish().map_err(too_many)?;
+        let mut report = out.close()?;
+        report.duplicates = adding.finish().map_err(too_many)?;
         Ok((id, report))
     }
 
@@ -168,18 +168,17 @@ struct Adding<'b> {
 
 impl<'b> Adding<'b> {
     fn new(builder: &'b mut RuleSetBuilder, id: ListId) -> Self {
+        builder.settle();
         let (lists, open) = (vec![id], vec![(id, None)]);
         Self { builder, lists, open, apart: Vec::new(), back: Vec::new(), back_apart: HashSet::new() }
     }
 
-    /// Takes an entry; says whether it is a new one.
-    fn take(&mut self, entry: Entry<'_>, line: u32) -> Result<bool, TooMany> {
-        let before = self.builder.plain_len();
+    /// Takes an entry.
+    fn take(&mut self, entry: Entry<'_>, line: u32) -> Result<(), TooMany> {
         match entry {
             Entry::Name(pattern, action) => {
                 let class = self.class(action)?;
                 self.builder.name(class, pattern, line)?;
-                return Ok(self.builder.plain_len() > before);
             }
             Entry::Range(net, action) => {
                 let class = self.class(action)?;
@@ -210,7 +209,7 @@ impl<'b> Adding<'b> {
                 self.open.pop();
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// The list that is being read.
@@ -232,16 +231,18 @@ impl<'b> Adding<'b> {
         Ok(class)
     }
 
-    /// Adds what had to wait for the end of the list.
-    fn finish(self) -> Result<(), TooMany> {
+    /// Adds what had to wait for the end of the list. Says how many rules only repeat an earlier one.
+    fn finish(self) -> Result<usize, TooMany> {
         let Self { builder, lists, apart, back, back_apart, .. } = self;
+        let duplicates = builder.settle();
         let plain: Vec<ClassId> = builder.plain_classes(&lists);
         for (class, pattern) in plain.iter().flat_map(|class| back.iter().map(move |pattern| (class, pattern))) {
             builder.remove(*class, pattern);
         }
         let stays = |form: &Option<Box<str>>| form.as_ref().is_none_or(|form| !back_apart.contains(form));
         let apart = apart.into_iter().filter(|(_, _, form)| stays(form)).map(|(place, rule, _)| (place, rule));
-        builder.apart(&lists, apart.collect())
+        builder.apart(&lists, apart.collect())?;
+        Ok(duplicates)
     }
 }
 

@@ -62,7 +62,23 @@ impl Policy {
     /// mentions the name, and when it is listed for itself rather than as part of a vendor's network: then the stricter of
     /// both decides.
     #[must_use]
+    #[inline]
     pub fn decide(&self, subject: &Subject<'_>) -> Verdict {
+        match (&subject.address, subject.name) {
+            (Some(address), None) if self.is_plain => self.decide_address(address),
+            _ => self.decide_any(subject),
+        }
+    }
+
+    /// An address alone, where nothing but prefixes has a say: every packet of a gateway and every address of an answer.
+    #[inline]
+    fn decide_address(&self, address: &IpAddr) -> Verdict {
+        let found = self.rules.addresses.find(address);
+        if found.is_empty() { Verdict::UNLISTED } else { verdict_on(self.strictest(found, |_| true), None) }
+    }
+
+    #[inline(never)]
+    fn decide_any(&self, subject: &Subject<'_>) -> Verdict {
         if self.rules.apart.is_empty() { self.verdict(subject, None) } else { self.decide_apart(subject) }
     }
 
@@ -84,15 +100,7 @@ impl Policy {
             }
             (name, range) => range.or(name),
         };
-        let exception = self.exceptions.spares(subject);
-        let Some(chosen) = chosen else { return Verdict { exception, ..Verdict::UNLISTED } };
-        let decision = match (exception, chosen.staged.stage) {
-            (Some(_), _) | (None, Stage::Off) => Decision::Allow,
-            (None, Stage::Observe) => Decision::Observe,
-            (None, Stage::Block) => Decision::Block,
-        };
-        let (rule, class) = (chosen.staged.stage != Stage::Off).then_some((chosen.rule, chosen.class)).unzip();
-        Verdict { decision, answer: chosen.staged.answer, rule, class, exception }
+        verdict_on(chosen, self.exceptions.spares(subject))
     }
 
     /// The rule that decides about a name, whatever its stage. A function of its own, so that addresses without a name do not
@@ -178,6 +186,19 @@ impl Policy {
     fn is_network(&self, class: ClassId) -> bool {
         self.rules.class(class).is_some_and(|class| class.vendor.is_some() && is_network_part(class.purpose))
     }
+}
+
+/// What comes of the rule that was chosen.
+#[inline(always)]
+fn verdict_on(chosen: Option<Candidate<'_>>, exception: Option<ExceptionId>) -> Verdict {
+    let Some(chosen) = chosen else { return Verdict { exception, ..Verdict::UNLISTED } };
+    let decision = match (exception, chosen.staged.stage) {
+        (Some(_), _) | (None, Stage::Off) => Decision::Allow,
+        (None, Stage::Observe) => Decision::Observe,
+        (None, Stage::Block) => Decision::Block,
+    };
+    let (rule, class) = (chosen.staged.stage != Stage::Off).then_some((chosen.rule, chosen.class)).unzip();
+    Verdict { decision, answer: chosen.staged.answer, rule, class, exception }
 }
 
 /// Vendor space, and the purposes under which hosts are carved out of it.

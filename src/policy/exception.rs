@@ -69,6 +69,12 @@ impl Exceptions {
         made
     }
 
+    /// Whether there is none.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.nets.is_empty()
+    }
+
     pub(super) fn names(&self) -> impl Iterator<Item = NameRef<'_>> {
         self.names.keys().map(Name::as_ref)
     }
@@ -80,7 +86,7 @@ impl Exceptions {
     /// The exception that spares a subject.
     #[inline]
     pub(super) fn spares(&self, subject: &Subject<'_>) -> Option<ExceptionId> {
-        if self.names.is_empty() && self.nets.is_empty() { None } else { self.find(subject) }
+        if self.is_empty() { None } else { self.find(subject) }
     }
 
     #[inline(never)]

@@ -59,6 +59,8 @@ pub struct Policy {
     staged: Box<[Staged]>,
     exceptions: exception::Exceptions,
     open_below: stage::OpenBelow,
+    /// Whether there are neither exceptions nor rules apart.
+    is_plain: bool,
     /// Whether some rule depends on who asks.
     by_client: bool,
     next_change: Option<Wall>,

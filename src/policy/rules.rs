@@ -1,11 +1,11 @@
 //! What the lists say: lists, classes of rules, rules, and the indexes that find them. Built once, then read only.
 
 use super::apart::{APART_RULES_MAX, Apart, ApartBuilder, ApartRule, FLOATING_RULES_MAX, GROUPS_MAX, Place, Trigger};
-use super::index::{AddressIndex, Listed, NameIndex};
+use super::index::{AddressIndex, Listed, NameIndex, NameIndexBuilder};
 use super::list::vendor::VendorFile;
 use crate::base::model::limits::{CLASSES_MAX, RULES_MAX};
 use crate::base::model::{BlockAnswer, Purpose, RuleFacts, Stage, Wall};
-use crate::base::name::{Match, Name, NameRef, Pattern};
+use crate::base::name::{Match, Name, Pattern};
 use ipnet::IpNet;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -274,15 +274,17 @@ impl RuleSet {
     #[must_use]
     pub fn is_below_only(&self, rule: RuleId) -> bool {
         let name = match rule.slot() {
-            Slot::Name(at) => self.names.get(at).map(|rule| rule.name),
+            Slot::Name(at) => self.names.get(at).map(|rule| rule.name.unpack()),
             Slot::Apart(at) => self.apart.get(at).and_then(|(rule, _)| match &rule.trigger {
-                Trigger::Name(pattern) => Some(pattern.name()),
+                Trigger::Name(pattern) => Some(pattern.name().into()),
                 _ => None,
             }),
             Slot::Range(_) => None,
         };
-        let mut labels = name.into_iter().flat_map(NameRef::labels);
-        labels.next() == Some(b"*") && labels.all(|label| !label.contains(&b'*'))
+        name.is_some_and(|name| {
+            let mut labels = name.as_ref().labels();
+            labels.next() == Some(b"*") && labels.all(|label| !label.contains(&b'*'))
+        })
     }
 
     /// What a rule means outside its epoch; `None` for an id of another rule set.
@@ -315,6 +317,14 @@ impl RuleSet {
         })
     }
 
+    /// The first rule on the longest prefix that holds an address, whatever is wanted of it: what the index alone says. No
+    /// allocation.
+    #[must_use]
+    #[inline]
+    pub fn longest(&self, address: &IpAddr) -> Option<RuleId> {
+        self.addresses.find(address).first().map(|listed| RuleId::of_range(listed.rule))
+    }
+
     /// Every range that holds an address, the longest first.
     pub(super) fn ranges_over(&self, address: IpAddr) -> Vec<RuleId> {
         let mut over: Vec<_> = (0_u32..).zip(&self.ranges).filter(|(_, rule)| rule.net.contains(&address)).collect();
@@ -330,7 +340,7 @@ pub struct RuleSetBuilder {
     classes: Vec<Class>,
     known: HashMap<Class, ClassId>,
     vendors: Vec<Vendor>,
-    names: NameIndex,
+    names: NameIndexBuilder,
     ranges: Vec<RangeRule>,
     apart: ApartBuilder,
 }
@@ -443,14 +453,19 @@ impl RuleSetBuilder {
         rules.into_iter().try_for_each(|(place, rule)| self.apart.add(group, place, rule))
     }
 
-    /// Takes a plain rule on names back, if there is one of this class.
+    /// Ends a list: what it says twice of names counts once. Says how much that was.
+    pub(super) fn settle(&mut self) -> usize {
+        self.names.settle()
+    }
+
+    /// Takes a plain rule on names back, if the list that was settled last has one of this class.
     pub(super) fn remove(&mut self, class: ClassId, pattern: &Pattern) {
         if let Some(at) = self.names.position(class, pattern) {
             self.apart.remove(at);
         }
     }
 
-    /// How many plain rules there are.
+    /// How many plain rules there are, what a list says twice included until it is settled.
     pub(super) fn plain_len(&self) -> usize {
         self.names.len() + self.ranges.len()
     }
@@ -463,7 +478,6 @@ impl RuleSetBuilder {
     /// Closes the set.
     #[must_use]
     pub fn finish(mut self) -> RuleSet {
-        self.names.seal();
         self.vendors.sort_by(|a, b| a.file.id.cmp(&b.file.id));
         let apart = self.apart.finish(&self.classes);
         let listed = |(rule, range): (u32, &RangeRule)| (range.net, Listed { rule, class: range.class });
@@ -473,7 +487,7 @@ impl RuleSetBuilder {
             lists: self.lists,
             classes: self.classes,
             vendors: self.vendors,
-            names: self.names,
+            names: self.names.finish(),
             ranges: self.ranges,
             addresses,
         }

@@ -90,6 +90,7 @@ fn for_group((epoch, at): (u64, Wall), rules: &Arc<RuleSet>, settings: &Arc<Sett
         id: durable_id(rules, settings),
         at,
         staged,
+        is_plain: exceptions.is_empty() && rules.apart.is_empty(),
         exceptions,
         open_below,
         by_client: rules.apart.is_by_client(),
@@ -226,6 +227,20 @@ pub(super) struct OpenBelow {
 }
 
 impl OpenBelow {
+    /// Adds a name that passes.
+    fn add(&mut self, rules: &RuleSet, name: NameRef<'_>, kind: Match) {
+        let mut at = name.parent();
+        // Once a name is in, so are all names above it.
+        while let Some(parent) = at.filter(|&parent| !parent.is_root() && self.above.insert(rules.names.hash(parent))) {
+            at = parent.parent();
+        }
+        let anchor = if kind == Match::Wildcard { anchor(name) } else { return };
+        // With one label left of the anchor that is more than a star, nothing below what it matches matches.
+        if name.label_count() > anchor.label_count() + 1 || name.first_label() == b"*" {
+            self.anchors.insert(rules.names.hash(anchor));
+        }
+    }
+
     /// Whether something below a name passes.
     pub(super) fn holds(&self, rules: &RuleSet, name: NameRef<'_>) -> bool {
         let is = |set: &HashSet<u64>, name| !set.is_empty() && set.contains(&rules.names.hash(name));
@@ -240,27 +255,11 @@ fn open_below(rules: &RuleSet, staged: &[Staged], exceptions: &Exceptions) -> Op
         return open;
     }
     let blocks = |ClassId(class): ClassId| staged.get(usize::from(class)).is_some_and(|s| s.stage == Stage::Block);
-    let passing = || rules.names.iter().filter(|(_, rule)| !blocks(rule.class)).map(|(_, rule)| rule);
-    let apart = || rules.apart.open(blocks);
-    let apart_names = apart().map(|(name, _)| name);
-    for name in passing().map(|rule| rule.name).chain(exceptions.names()).chain(apart_names) {
-        let mut at = name.parent();
-        // Once a name is in, so are all names above it.
-        while let Some(parent) = at.filter(|&parent| !parent.is_root() && open.above.insert(rules.names.hash(parent))) {
-            at = parent.parent();
-        }
+    for (_, rule) in rules.names.iter().filter(|(_, rule)| !blocks(rule.class)) {
+        open.add(rules, rule.name.unpack().as_ref(), rule.kind);
     }
-    for (name, kind) in passing().map(|rule| (rule.name, rule.kind)).chain(apart()) {
-        if kind != Match::Wildcard {
-            continue;
-        }
-        let anchor = anchor(name);
-        // With one label left of the anchor that is more than a star, nothing below what it matches matches.
-        let deep = name.label_count() > anchor.label_count() + 1 || name.first_label() == b"*";
-        if deep {
-            open.anchors.insert(rules.names.hash(anchor));
-        }
-    }
+    rules.apart.open(blocks).for_each(|(name, kind)| open.add(rules, name, kind));
+    exceptions.names().for_each(|name| open.add(rules, name, Match::Exact));
     for anchor in rules.apart.open_anchors() {
         open.anchors.insert(rules.names.hash(anchor));
     }

@@ -2,7 +2,7 @@
 
 use super::apart::ApartRule;
 use super::rules::{ClassId, ListId, RuleId, RuleSet};
-use crate::base::name::{Match, NameRef};
+use crate::base::name::{Match, Packed};
 use ipnet::IpNet;
 
 /// A rule.
@@ -22,7 +22,7 @@ pub struct RuleView<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum What<'a> {
     /// A plain rule on names.
-    Name(NameRef<'a>, Match),
+    Name(Packed<'a>, Match),
     /// A plain rule on addresses.
     Range(IpNet),
     /// A rule with an exception, a condition or a pattern.

@@ -6,16 +6,20 @@
 //! | [`Name`] | an owned name on the heap; what rules and settings hold |
 //! | [`NameBuf`] | a name on the stack, filled from untrusted bytes without allocation; what the hot path holds |
 //! | [`Pattern`] | what a rule matches: exact, suffix or wildcard |
+//! | [`Packed`] | a name in less room; what the index of rules keeps |
 //! | [`NameHasher`] | keyed hashes, built label by label from the right |
 //!
 //! All of them keep one invariant: a sequence of labels of 1 to 63 octets ended by the root label, 255 octets at most,
 //! A–Z never present.
 
 mod hash;
+mod packed;
 mod pattern;
 mod text;
 
 pub use hash::{NameHasher, Suffixes};
+pub use packed::Packed;
+pub(crate) use packed::pack;
 pub(crate) use pattern::matches_as;
 pub use pattern::{Match, Pattern};
 pub use text::NameError;

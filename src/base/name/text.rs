@@ -30,6 +30,20 @@ pub enum NameError {
     NotHost(char),
 }
 
+/// Whether an octet may stand in a host name: lists are read by the million.
+const HOST: [bool; 256] = host_octets();
+
+const fn host_octets() -> [bool; 256] {
+    let mut octets = [false; 256];
+    let mut octet = 0;
+    #[expect(clippy::indexing_slicing, reason = "at compile time, and octets are below 256")]
+    while octet < octets.len() {
+        octets[octet] = (octet as u8).is_ascii_alphanumeric() || matches!(octet as u8, b'-' | b'_' | b'.');
+        octet += 1;
+    }
+    octets
+}
+
 impl Name {
     /// Reads a host name as lists and config files write it: letters, digits, `-` and `_`, one trailing dot allowed.
     /// Names in other scripts are to be given in their `xn--` form.
@@ -41,9 +55,9 @@ impl Name {
         if text == "." {
             return Ok(buf.as_ref().to_name());
         }
-        let is_host = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.');
-        if !text.as_bytes().iter().all(is_host) {
-            let bad = text.chars().find(|c| !u8::try_from(*c).is_ok_and(|octet| is_host(&octet)));
+        let is_host = |octet: u8| HOST.get(usize::from(octet)) == Some(&true);
+        if !text.bytes().all(is_host) {
+            let bad = text.chars().find(|c| !u8::try_from(*c).is_ok_and(is_host));
             return Err(NameError::NotHost(bad.unwrap_or('?')));
         }
         let text = text.strip_suffix('.').unwrap_or(text);

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use std::fmt;
 
 /// Writes one item.
-pub(super) fn line(format: ExportFormat, item: &Item<'_>, into: &mut dyn fmt::Write) -> Result<Said, fmt::Error> {
+pub(super) fn line(format: ExportFormat, item: &Item, into: &mut dyn fmt::Write) -> Result<Said, fmt::Error> {
     match (format, item) {
         (ExportFormat::Routeros, Item::Range(net)) => {
             let family = if matches!(net, IpNet::V4(_)) { "ip" } else { "ipv6" };
@@ -30,7 +30,7 @@ pub(super) fn line(format: ExportFormat, item: &Item<'_>, into: &mut dyn fmt::Wr
 /// Writes all ranges at once: an nftables table with a set for each family, or a pf table.
 pub(super) fn sets(
     format: ExportFormat,
-    items: &[Item<'_>],
+    items: &[Item],
     exported: &mut Exported,
     into: &mut dyn fmt::Write,
 ) -> fmt::Result {

@@ -14,7 +14,7 @@ mod sensor;
 use super::apart::Trigger;
 use super::{Policy, Subject, What};
 use crate::base::model::{Decision, Stage, vocabulary};
-use crate::base::name::{Match, NameRef};
+use crate::base::name::{Match, Name, NameRef};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -78,12 +78,12 @@ impl Exported {
 }
 
 /// One thing to say.
-#[derive(Clone, Copy, Debug)]
-enum Item<'a> {
+#[derive(Clone, Debug)]
+enum Item {
     /// A name is blocked.
-    Block(NameRef<'a>, Match),
+    Block(Name, Match),
     /// A name passes although one above it is blocked.
-    Pass(NameRef<'a>, Match),
+    Pass(Name, Match),
     /// A range is blocked.
     Range(IpNet),
 }
@@ -144,43 +144,47 @@ const fn head(format: ExportFormat) -> &'static str {
 }
 
 /// Names that no syntax needs to quote.
-fn is_unusual(item: &Item<'_>) -> bool {
+fn is_unusual(item: &Item) -> bool {
     let (Item::Block(name, _) | Item::Pass(name, _)) = item else { return false };
     let usual = |c: &u8| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'*');
+    let name = name.as_ref();
     name.is_root() || !name.labels().all(|label| label.iter().all(usual))
 }
 
 /// What is blocked, and what passes below it; each once.
-fn items<'a>(policy: &'a Policy, exported: &mut Exported) -> Vec<Item<'a>> {
+fn items(policy: &Policy, exported: &mut Exported) -> Vec<Item> {
     let blocks = |class| policy.staged(class).is_some_and(|staged| staged.stage == Stage::Block);
-    let is_blocked =
-        |name| policy.decide(&Subject { name: Some(name), ..Subject::default() }).decision == Decision::Block;
+    let is_blocked = |name: NameRef<'_>| {
+        policy.decide(&Subject { name: Some(name), ..Subject::default() }).decision == Decision::Block
+    };
     let (mut items, mut seen, mut suffixes) = (Vec::new(), HashSet::new(), HashSet::new());
     for rule in policy.rules().rules().filter(|rule| blocks(rule.class)) {
         match rule.what {
             What::Range(net) => items.push(Item::Range(net)),
             What::Name(name, kind) => {
                 // An exception, or a rule that is as close and wins, may let it pass.
-                let holds = kind == Match::Wildcard || is_blocked(name);
-                if holds && seen.insert((name.as_wire(), kind)) {
-                    items.push(Item::Block(name, kind));
+                let name = name.to_name();
+                let holds = kind == Match::Wildcard || is_blocked(name.as_ref());
+                if holds && seen.insert((name.clone(), kind)) {
                     if kind == Match::Suffix {
-                        suffixes.insert(name.as_wire());
+                        suffixes.insert(name.clone());
                     }
+                    items.push(Item::Block(name, kind));
                 }
             }
             What::Apart(_) => exported.unsaid(APART),
         }
     }
     let is_below = |name: NameRef<'_>| name.suffixes().any(|suffix| suffixes.contains(suffix.as_wire()));
-    let mut pass = |name: NameRef<'a>, kind: Match| {
-        if is_below(name) && (kind == Match::Wildcard || !is_blocked(name)) && seen.insert((name.as_wire(), kind)) {
-            items.push(Item::Pass(name, kind));
+    let mut pass = |name: NameRef<'_>, kind: Match| {
+        let passes = is_below(name) && (kind == Match::Wildcard || !is_blocked(name));
+        if passes && seen.insert((name.to_name(), kind)) {
+            items.push(Item::Pass(name.to_name(), kind));
         }
     };
     for rule in policy.rules().rules().filter(|rule| !blocks(rule.class)) {
         match rule.what {
-            What::Name(name, kind) => pass(name, kind),
+            What::Name(name, kind) => pass(name.unpack().as_ref(), kind),
             What::Apart(apart) => {
                 if let Trigger::Name(pattern) = &apart.trigger {
                     pass(pattern.name(), pattern.kind());

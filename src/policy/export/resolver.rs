@@ -10,7 +10,7 @@ pub(super) const RPZ_HEAD: &str =
     "$TTL 60\n@ IN SOA localhost. root.localhost. 1 3600 600 86400 60\n@ IN NS localhost.\n";
 
 /// Writes one item.
-pub(super) fn line(format: ExportFormat, item: &Item<'_>, into: &mut dyn fmt::Write) -> Result<Said, fmt::Error> {
+pub(super) fn line(format: ExportFormat, item: &Item, into: &mut dyn fmt::Write) -> Result<Said, fmt::Error> {
     match format {
         ExportFormat::Rpz => rpz(item, into),
         ExportFormat::Hosts => hosts(item, into),
@@ -18,10 +18,10 @@ pub(super) fn line(format: ExportFormat, item: &Item<'_>, into: &mut dyn fmt::Wr
     }
 }
 
-fn rpz(item: &Item<'_>, into: &mut dyn fmt::Write) -> Result<Said, fmt::Error> {
+fn rpz(item: &Item, into: &mut dyn fmt::Write) -> Result<Said, fmt::Error> {
     let (name, kind, target) = match item {
-        Item::Block(name, kind) => (*name, *kind, "."),
-        Item::Pass(name, kind) => (*name, *kind, "rpz-passthru."),
+        Item::Block(name, kind) => (name, *kind, "."),
+        Item::Pass(name, kind) => (name, *kind, "rpz-passthru."),
         Item::Range(net) => {
             let Some(owner) = rpz_ip(*net) else { return Ok(Said::Not(ADDRESSES)) };
             writeln!(into, "{owner}.rpz-ip CNAME .")?;
@@ -31,7 +31,7 @@ fn rpz(item: &Item<'_>, into: &mut dyn fmt::Write) -> Result<Said, fmt::Error> {
     match kind {
         Match::Suffix => writeln!(into, "{name} CNAME {target}\n*.{name} CNAME {target}")?,
         Match::Exact => writeln!(into, "{name} CNAME {target}")?,
-        Match::Wildcard if is_below_only(name) => writeln!(into, "{name} CNAME {target}")?,
+        Match::Wildcard if is_below_only(name.as_ref()) => writeln!(into, "{name} CNAME {target}")?,
         Match::Wildcard => return Ok(Said::Not(WILDCARDS)),
     }
     Ok(Said::Whole)
@@ -64,7 +64,7 @@ fn is_below_only(name: NameRef<'_>) -> bool {
     labels.next() == Some(b"*") && labels.all(|label| !label.contains(&b'*'))
 }
 
-fn hosts(item: &Item<'_>, into: &mut dyn fmt::Write) -> Result<Said, fmt::Error> {
+fn hosts(item: &Item, into: &mut dyn fmt::Write) -> Result<Said, fmt::Error> {
     match item {
         Item::Block(name, kind @ (Match::Exact | Match::Suffix)) => {
             writeln!(into, "0.0.0.0 {name}")?;
@@ -78,7 +78,7 @@ fn hosts(item: &Item<'_>, into: &mut dyn fmt::Write) -> Result<Said, fmt::Error>
 }
 
 /// Formats with one line a name.
-fn plain(format: ExportFormat, item: &Item<'_>, into: &mut dyn fmt::Write) -> Result<Said, fmt::Error> {
+fn plain(format: ExportFormat, item: &Item, into: &mut dyn fmt::Write) -> Result<Said, fmt::Error> {
     let (name, kind, passes) = match item {
         Item::Block(name, kind) => (name, *kind, false),
         Item::Pass(name, kind) => (name, *kind, true),

@@ -12,7 +12,7 @@ const SID_FIRST: usize = 1_000_000;
 /// Writes one item; `before` are the rules written so far.
 pub(super) fn line(
     format: ExportFormat,
-    item: &Item<'_>,
+    item: &Item,
     before: usize,
     into: &mut dyn fmt::Write,
 ) -> Result<Said, fmt::Error> {

@@ -211,7 +211,7 @@ impl Gate {
 
     fn judge_rule(&self, what: &What<'_>) -> Option<Fault> {
         match what {
-            What::Name(name, kind) => self.names.judge(&Take::Plain(*name, *kind)),
+            What::Name(name, kind) => self.names.judge(&Take::Plain(name.unpack().as_ref(), *kind)),
             What::Range(net) => self.nets.judge(*net, &self.limits),
             What::Apart(rule) if rule.passes => None,
             What::Apart(rule) => match &rule.trigger {
@@ -250,7 +250,7 @@ fn list_of<'a>(rules: &'a RuleSet, rule: &RuleView<'_>) -> Option<&'a super::Lis
 fn takes(what: &What<'_>, target: &Target) -> bool {
     let is_in = |net: &IpNet, target: &IpNet| net.contains(&target.network());
     match (what, target) {
-        (What::Name(name, kind), Target::Name(target)) => matches(*name, *kind, target.as_ref()),
+        (What::Name(name, kind), Target::Name(target)) => matches(name.unpack().as_ref(), *kind, target.as_ref()),
         (What::Range(net), Target::Net(target)) => is_in(net, target),
         (What::Apart(rule), Target::Name(target)) => !rule.passes && rule.mentions(target.as_ref()),
         (What::Apart(rule), Target::Net(target)) => match &rule.trigger {

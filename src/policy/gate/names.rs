@@ -33,6 +33,9 @@ impl Take<'_> {
     }
 }
 
+/// Places of names; each rule of a list is looked up.
+type Places = HashMap<Name, usize, foldhash::fast::RandomState>;
+
 /// A name that must not be taken.
 #[derive(Clone, Debug)]
 struct Protected {
@@ -46,9 +49,11 @@ pub(super) struct Names {
     /// For shared names, a name below.
     all: Vec<Protected>,
     /// By every name at or above a protected one: which it would take.
-    above: HashMap<Name, usize>,
-    /// By the protected name itself. Below the operator's own nothing may be taken either.
-    exact: HashMap<Name, usize>,
+    above: Places,
+    /// By the protected name itself.
+    exact: Places,
+    /// The operator's own of these: nothing below them may be taken either.
+    own: Places,
     /// Names below which a pattern must not take everything.
     probes: Vec<Name>,
 }
@@ -58,7 +63,8 @@ impl Names {
     pub(super) fn with_shared() -> Self {
         let probe = |name: &str| format!("{PROBE}.{name}").parse::<Name>().ok();
         let probes = PROBED_SUFFIXES.iter().filter_map(|name| probe(name)).collect();
-        let mut made = Self { all: Vec::new(), above: HashMap::new(), exact: HashMap::new(), probes };
+        let (above, exact, own) = Default::default();
+        let mut made = Self { all: Vec::new(), above, exact, own, probes };
         for line in SHARED.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
             if let Some(name) = probe(line) {
                 made.protect(Check::Shared, name);
@@ -75,6 +81,9 @@ impl Names {
             self.above.entry(suffix.to_name()).and_modify(|held| *held = at).or_insert(at);
         }
         self.exact.insert(name.clone(), at);
+        if check == Check::Own {
+            self.own.insert(name.clone(), at);
+        }
         self.all.push(Protected { name, check });
     }
 
@@ -95,7 +104,7 @@ impl Names {
     }
 
     fn protected(&self, take: &Take<'_>) -> Option<&Protected> {
-        let at = |map: &HashMap<Name, usize>, name: NameRef<'_>| self.all.get(*map.get(name.as_wire())?);
+        let at = |map: &Places, name: NameRef<'_>| self.all.get(*map.get(name.as_wire())?);
         let taken = match take {
             Take::Plain(name, Match::Suffix) => at(&self.above, *name),
             // The name alone, which of a shared one is harmless.
@@ -104,10 +113,9 @@ impl Names {
                 self.all.iter().find(|protected| take.takes(protected.name.as_ref()))
             }
         };
-        let is_own = |protected: &&Protected| protected.check == Check::Own;
         let within = || match take {
-            Take::Plain(name, _) => name.suffixes().find_map(|suffix| at(&self.exact, suffix).filter(is_own)),
-            Take::Apart(_) => None,
+            Take::Plain(name, _) if !self.own.is_empty() => name.suffixes().find_map(|suffix| at(&self.own, suffix)),
+            Take::Plain(..) | Take::Apart(_) => None,
         };
         taken.or_else(within)
     }
@@ -142,12 +150,13 @@ fn public_suffix(name: NameRef<'_>, kind: Match) -> Option<Fault> {
     if base.label_count() > SUFFIX_LABELS_MAX {
         return None;
     }
-    let text = base.to_string();
-    let suffix = psl::List.suffix(text.as_bytes())?;
-    if suffix.as_bytes().len() != text.len() {
+    let suffix = psl::List.find(base.suffixes().map(NameRef::first_label));
+    // In octets of text: the dots are as many as the lengths of labels but one.
+    if suffix.len + 2 != base.as_wire().len() {
         return None;
     }
-    match suffix.typ() {
+    let text = base.to_string();
+    match suffix.typ {
         Some(Type::Icann) => {
             let why =
                 format!("{text} is a public suffix (ICANN), under which others register; list the names below it");

@@ -3,6 +3,9 @@
 //! A bucket is a line of memory with five slots. The high half of a hash chooses the bucket, its low 48 bits are the *tag* that a
 //! slot keeps. What finds its bucket full stands in the next one with room. The tags of a bucket are compared without a branch,
 //! so that the processor need not guess where in it a tag is.
+//!
+//! Hashes are put in from the least on: buckets are made when they are reached, so that what the hashes came from can be given
+//! back meanwhile.
 
 use crate::policy::rules::ClassId;
 
@@ -10,13 +13,16 @@ use crate::policy::rules::ClassId;
 const SLOTS: usize = 5;
 /// Of a bucket's slots so many in a hundred are taken, on average.
 const TAKEN_PERCENT: usize = 80;
-/// Bits of a [`Read`] in a bucket.
-const READ_BITS: usize = 2;
+/// Bits of a slot's mode: its [`Read`], and whether its tag stands for two names.
+const MODE_BITS: usize = 3;
+const CLASHES: u32 = 0b100;
 
 /// The table.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    buckets: Box<[Bucket]>,
+    buckets: Vec<Bucket>,
+    /// How many buckets there are to be.
+    count: usize,
 }
 
 /// The slots by field, so that the first compare is of one row. Free ones are the last.
@@ -26,8 +32,8 @@ struct Bucket {
     low: [u32; SLOTS],
     /// Kept one higher, so that 0 is a free slot.
     offsets: [u32; SLOTS],
-    /// For each slot a [`Read`].
-    reads: u32,
+    /// For each slot its mode.
+    modes: u32,
     high: [u16; SLOTS],
     classes: [u16; SLOTS],
 }
@@ -41,8 +47,10 @@ pub(super) enum Read {
     Suffix = 0,
     /// One rule on the name itself.
     Exact = 1,
-    /// Whatever the entry says: a wildcard, more rules than one, or a tag that two names share.
-    Entry = 2,
+    /// One rule on everything below the name.
+    Below = 2,
+    /// Rules of other forms, or more than one: the offset says where they stand together.
+    Several = 3,
 }
 
 /// What stands under a hash.
@@ -51,26 +59,41 @@ pub(super) struct Slot {
     pub(super) offset: u32,
     pub(super) class: ClassId,
     pub(super) read: Read,
+    /// Whether the tag stands for two names, so that the text has to be looked at.
+    pub(super) clashes: bool,
 }
 
 impl Table {
     /// An empty table for so many entries.
     pub(super) fn for_entries(entries: usize) -> Self {
-        Self { buckets: vec![Bucket::default(); entries * 100 / (SLOTS * TAKEN_PERCENT) + 1].into() }
+        let count = entries * 100 / (SLOTS * TAKEN_PERCENT) + 1;
+        Self { buckets: Vec::with_capacity(count), count }
     }
 
-    /// Puts a slot under a hash. Where its tag is met on the way, both are to be read from their entries from now on.
+    /// Puts a slot under a hash. Where its tag is met on the way, the text of both is to be looked at from now on.
     pub(super) fn insert(&mut self, hash: u64, mut slot: Slot) {
         let from = self.place(hash);
-        let (before, after) = self.buckets.split_at_mut(from);
-        for bucket in after.iter_mut().chain(before) {
+        for place in (from..self.count).chain(0..from) {
+            self.make(place + 1);
+            let Some(bucket) = self.buckets.get_mut(place) else { return };
             for at in bits(bucket.with(hash)) {
-                bucket.set_read(at, Read::Entry);
-                slot.read = Read::Entry;
+                bucket.modes |= CLASHES << (at * MODE_BITS);
+                slot.clashes = true;
             }
             if bucket.push(hash, slot) {
                 return;
             }
+        }
+    }
+
+    /// Makes the buckets that were not reached.
+    pub(super) fn finish(&mut self) {
+        self.make(self.count);
+    }
+
+    fn make(&mut self, buckets: usize) {
+        if self.buckets.len() < buckets {
+            self.buckets.resize(buckets, Bucket::default());
         }
     }
 
@@ -91,12 +114,12 @@ impl Table {
 
     /// Octets held.
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(&*self.buckets)
+        self.buckets.capacity() * size_of::<Bucket>()
     }
 
     #[inline]
     const fn place(&self, hash: u64) -> usize {
-        (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
+        (((hash >> 32) * self.count as u64) >> 32) as usize
     }
 }
 
@@ -121,22 +144,21 @@ impl Bucket {
         let (Some(low), Some(high), Some(offset), Some(class)) = fields else { return false };
         (*low, *high) = tag(hash);
         (*offset, *class) = (slot.offset + 1, slot.class.0);
-        self.set_read(at, slot.read);
+        self.modes |= (slot.read as u32 | if slot.clashes { CLASHES } else { 0 }) << (at * MODE_BITS);
         true
-    }
-
-    const fn set_read(&mut self, at: usize, read: Read) {
-        self.reads = self.reads & !(0b11 << (at * READ_BITS)) | (read as u32) << (at * READ_BITS);
     }
 
     #[inline]
     fn slot(&self, at: usize) -> Option<Slot> {
-        let read = match self.reads >> (at * READ_BITS) & 0b11 {
+        let mode = self.modes >> (at * MODE_BITS);
+        let read = match mode & 0b11 {
             0 => Read::Suffix,
             1 => Read::Exact,
-            _ => Read::Entry,
+            2 => Read::Below,
+            _ => Read::Several,
         };
-        Some(Slot { offset: self.offsets.get(at)? - 1, class: ClassId(*self.classes.get(at)?), read })
+        let (offset, class) = (self.offsets.get(at)? - 1, ClassId(*self.classes.get(at)?));
+        Some(Slot { offset, class, read, clashes: mode & CLASHES != 0 })
     }
 }
 
@@ -161,11 +183,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn slot(offset: u32) -> Slot {
+        Slot { offset, class: ClassId(9), read: Read::Suffix, clashes: false }
+    }
+
     /// As the index searches: a slot that stands for itself is believed, another one only if its text is right.
     fn found(table: &Table, hash: u64, is_right: impl Fn(u32) -> bool) -> Option<u32> {
         let mut found = None;
         table.find(hash, |slot| {
-            found = (slot.read != Read::Entry || is_right(slot.offset)).then_some(slot.offset);
+            found = (!slot.clashes || is_right(slot.offset)).then_some(slot.offset);
             found.is_some()
         });
         found
@@ -179,13 +205,15 @@ mod tests {
             room in 0..80_usize,
         ) {
             let places = [0, 1 << 48, 1 << 61, 3 << 61, 7 << 61, u64::MAX << 48];
-            let hash = |(place, low): (u64, u64)| places[place as usize] ^ low;
-            let mut table = Table::for_entries(entries.len().max(room));
-            for (offset, entry) in (0..).zip(&entries) {
-                table.insert(hash(*entry), Slot { offset, class: ClassId(9), read: Read::Suffix });
+            let mut hashes: Vec<u64> = entries.iter().map(|(place, low)| places[*place as usize] ^ low).collect();
+            hashes.sort_unstable();
+            let mut table = Table::for_entries(hashes.len().max(room));
+            for (offset, hash) in (0..).zip(&hashes) {
+                table.insert(*hash, slot(offset));
             }
-            for (offset, entry) in (0..).zip(&entries) {
-                prop_assert_eq!(found(&table, hash(*entry), |at| at == offset), Some(offset));
+            table.finish();
+            for (offset, hash) in (0..).zip(&hashes) {
+                prop_assert_eq!(found(&table, *hash, |at| at == offset), Some(offset));
             }
             prop_assert_eq!(found(&table, 99, |_| true), None);
         }
@@ -194,8 +222,7 @@ mod tests {
     #[test]
     fn a_full_table_is_searched_once_around_and_no_further() {
         let mut table = Table::for_entries(0);
-        (0..6)
-            .for_each(|offset| table.insert(u64::from(offset), Slot { offset, class: ClassId(0), read: Read::Exact }));
+        (0..6).for_each(|offset| table.insert(u64::from(offset), slot(offset)));
         assert_eq!(found(&table, 4, |_| false), Some(4));
         assert_eq!(found(&table, 5, |_| true), None);
     }

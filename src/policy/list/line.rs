@@ -1,7 +1,7 @@
 //! Reading a list of any size line by line: bounded lines, BOM, CRLF, comments; and the signs that a file is no list.
 
 use super::out::Out;
-use std::io::{self, BufRead, Read as _};
+use std::io::{self, BufRead};
 
 /// Octets of the longest line that a list may hold; a longer one means that the file is something else.
 pub(super) const LINE_OCTETS_MAX: usize = 4_096;
@@ -154,29 +154,64 @@ pub(super) fn each_raw(
     from: &mut dyn BufRead,
     mut each: impl FnMut(&mut Out<'_>, u32, &str) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
-    let mut raw = Vec::with_capacity(256);
+    // What the buffer has of a line that goes on in the next one.
+    let mut begun = Vec::with_capacity(256);
     let mut number = 0_u32;
     loop {
-        raw.clear();
-        let limit = LINE_OCTETS_MAX as u64 + 1;
-        let got = (&mut *from).take(limit).read_until(b'\n', &mut raw).map_err(|error| out.unreadable(error))?;
-        if got == 0 {
+        let octets = from.fill_buf().map_err(|error| out.unreadable(error))?;
+        let is_end = octets.is_empty();
+        let mut rest = octets;
+        while let Some((line, after)) = split_line(rest) {
+            number = number.saturating_add(1);
+            if begun.is_empty() {
+                one(out, number, line, &mut each)?;
+            } else {
+                begun.extend_from_slice(line);
+                one(out, number, &begun, &mut each)?;
+                begun.clear();
+            }
+            rest = after;
+        }
+        begun.extend_from_slice(rest);
+        if (is_end || begun.len() > LINE_OCTETS_MAX) && !begun.is_empty() {
+            number = number.saturating_add(1);
+            one(out, number, &begun, &mut each)?;
+            begun.clear();
+        }
+        if is_end {
             return Ok(());
         }
-        number = number.saturating_add(1);
-        if let Some(why) = no_list(&raw) {
-            return Err(out.refuse(number, why));
-        }
-        // One comment in another encoding must not cost the list; a file of them has too many bad lines.
-        let Ok(text) = std::str::from_utf8(&raw) else {
-            if !raw.trim_ascii_start().starts_with(b"#") && !raw.trim_ascii_start().starts_with(b"!") {
-                out.report.bad(number, "not UTF-8; save the list as UTF-8".to_owned());
-            }
-            continue;
-        };
-        let text = if number == 1 { text.trim_start_matches('\u{feff}') } else { text };
-        each(out, number, text.trim_end())?;
+        let read = octets.len();
+        from.consume(read);
     }
+}
+
+/// A line without its end, and what follows it; `None` where its end is not here.
+fn split_line(octets: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = octets.iter().position(|octet| *octet == b'\n')?;
+    let (line, rest) = octets.split_at(end);
+    Some((line, rest.get(1..).unwrap_or_default()))
+}
+
+/// Hands a line on, if it is one of a list.
+fn one(
+    out: &mut Out<'_>,
+    number: u32,
+    raw: &[u8],
+    each: &mut impl FnMut(&mut Out<'_>, u32, &str) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    if let Some(why) = no_list(raw) {
+        return Err(out.refuse(number, why));
+    }
+    // One comment in another encoding must not cost the list; a file of them has too many bad lines.
+    let Ok(text) = std::str::from_utf8(raw) else {
+        if !raw.trim_ascii_start().starts_with(b"#") && !raw.trim_ascii_start().starts_with(b"!") {
+            out.report.bad(number, "not UTF-8; save the list as UTF-8".to_owned());
+        }
+        return Ok(());
+    };
+    let text = if number == 1 { text.trim_start_matches('\u{feff}') } else { text };
+    each(out, number, text.trim_end())
 }
 
 /// The sign in a line that the whole file is no list.
@@ -184,7 +219,7 @@ fn no_list(raw: &[u8]) -> Option<&'static str> {
     if raw.len() > LINE_OCTETS_MAX {
         return Some("a line is longer than 4096 octets, so this is no list");
     }
-    match raw.iter().find(|octet| **octet < b' ' && !matches!(octet, b'\t' | b'\r' | b'\n' | 0x0c)) {
+    match raw.iter().find(|octet| **octet < b' ' && !matches!(octet, b'\t' | b'\r' | 0x0c)) {
         None => {}
         Some(0) => return Some("a NUL octet: this is a binary file, not a list"),
         Some(_) => return Some("a control character: this is a binary file, not a list"),
@@ -214,7 +249,7 @@ mod tests {
 
     fn lines(text: &[u8]) -> Result<(Vec<(u32, String)>, Report), String> {
         let mut all = Vec::new();
-        let mut none = |_: super::super::out::Entry<'_>, _| Ok(true);
+        let mut none = |_: super::super::out::Entry<'_>, _| Ok(());
         let mut out = Out::new("f", false, &mut none);
         each(&mut out, &mut &*text, |_, number, line| {
             all.push((number, line.to_owned()));

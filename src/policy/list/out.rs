@@ -53,10 +53,9 @@ pub(crate) enum Entry<'a> {
     Leave,
 }
 
-/// Takes an entry with its line; says whether it is a new one.
-pub(crate) type Take<'a> = dyn FnMut(Entry<'_>, u32) -> Result<bool, TooMany> + 'a;
+/// Takes an entry with its line.
+pub(crate) type Take<'a> = dyn FnMut(Entry<'_>, u32) -> Result<(), TooMany> + 'a;
 
-/// Where the reader of a format puts what it reads.
 /// A file that is left for one that it includes: its name, and the lines that were left out up to there.
 pub(super) struct Left {
     file: String,
@@ -64,6 +63,7 @@ pub(super) struct Left {
     ignored_shown: usize,
 }
 
+/// Where the reader of a format puts what it reads.
 pub(crate) struct Out<'a> {
     file: String,
     answers: bool,
@@ -103,9 +103,8 @@ impl<'a> Out<'a> {
     }
 
     fn hand(&mut self, entry: Entry<'_>, line: u32) -> Result<(), Refusal> {
-        let is_new = (self.take)(entry, line).map_err(|why| self.too_many(why))?;
+        (self.take)(entry, line).map_err(|why| self.too_many(why))?;
         self.report.rules += 1;
-        self.report.duplicates += usize::from(!is_new);
         Ok(())
     }
 
@@ -157,7 +156,7 @@ impl<'a> Out<'a> {
 
     /// Takes rules back.
     pub(super) fn take_back(&mut self, entry: Entry<'_>, line: u32) -> Result<(), Refusal> {
-        (self.take)(entry, line).map(|_| ()).map_err(|why| self.too_many(why))
+        (self.take)(entry, line).map_err(|why| self.too_many(why))
     }
 
     /// Reads on in another file.
@@ -175,7 +174,7 @@ impl<'a> Out<'a> {
             // Those of a list that this one includes in turn have theirs.
             line.file.get_or_insert_with(|| included.as_str().into());
         }
-        (self.take)(Entry::Leave, 0).map(|_| ()).map_err(|why| self.too_many(why))
+        (self.take)(Entry::Leave, 0).map_err(|why| self.too_many(why))
     }
 
     /// What it means that a list answers with addresses: a plain block where they lead nowhere or the operator does not

@@ -24,7 +24,7 @@ pub(super) fn refused(format: Format, text: &str) -> String {
 
 fn read(format: Format, text: &str, answers: bool) -> Result<(Vec<String>, Report), String> {
     let mut all = Vec::new();
-    let mut seen = HashSet::new();
+    let (mut seen, mut duplicates) = (HashSet::new(), 0);
     let mut take = |entry: Entry<'_>, line| {
         let said = match &entry {
             Entry::Name(pattern, action) => format!("{} {}{}", pattern.kind(), pattern.name(), done(action)),
@@ -35,16 +35,17 @@ fn read(format: Format, text: &str, answers: bool) -> Result<(Vec<String>, Repor
             Entry::Enter { file, .. } => format!("enter {file}"),
             Entry::Leave => "leave".to_owned(),
         };
-        let is_new = seen.insert(said.clone());
-        if is_new {
+        if seen.insert(said.clone()) {
             all.push(format!("{line} {said}"));
+        } else {
+            duplicates += 1;
         }
-        Ok(is_new)
+        Ok(())
     };
     let mut out = Out::new("f", answers, &mut take);
     format::read(format, &mut out, &mut text.as_bytes(), None).map_err(|refusal| refusal.to_string())?;
     let report = out.close().map_err(|refusal| refusal.to_string())?;
-    Ok((all, report))
+    Ok((all, Report { duplicates, ..report }))
 }
 
 fn done(action: &Action) -> String {

@@ -167,7 +167,7 @@ mod tests {
                 Entry::Leave => all.push("<".to_owned()),
                 _ => {}
             }
-            Ok(true)
+            Ok(())
         };
         let mut out = Out::new("f", false, &mut take);
         read(&mut out, &mut text.as_bytes(), Some(&mut files)).map_err(|refusal| refusal.to_string())?;

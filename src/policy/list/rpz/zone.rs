@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     fn records(text: &str) -> (Vec<String>, usize) {
-        let mut none = |_: super::super::super::out::Entry<'_>, _| Ok(true);
+        let mut none = |_: super::super::super::out::Entry<'_>, _| Ok(());
         let mut out = Out::new("f", false, &mut none);
         let mut all = Vec::new();
         each(&mut out, &mut text.as_bytes(), |_, record| {
