@@ -183,8 +183,8 @@ mod tests {
                 prop_assert!(arena.get(at + 1).is_none());
             }
             let left: Vec<_> = list.into_iter().filter(|(.., is_out)| !is_out).map(|(at, rule, _)| (at, rule)).collect();
-            prop_assert_eq!(arena.iter().map(|(at, entry)| (at, words(entry))).collect::<Vec<_>>(), left.clone());
             prop_assert_eq!(arena.len(), left.len());
+            prop_assert_eq!(arena.iter().map(|(at, entry)| (at, words(entry))).collect::<Vec<_>>(), left);
             prop_assert!(arena.get(u32::MAX).is_none());
         }
     }
