@@ -1,6 +1,10 @@
 //! Listeners, state machine and upstream driver together, over loopback sockets against a scripted upstream.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
 
+#[path = "resolver_io/chance.rs"]
+mod chance;
+#[path = "common/tier.rs"]
+mod tier;
 #[path = "common/upstream.rs"]
 mod upstream;
 
@@ -85,7 +89,8 @@ impl Daemon {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let settings = CoreSettings::new(servers.clone());
         let (sender, servers) = watch::channel(servers);
-        let driver = runtime.spawn(interdict::io::upstream::run(settings, plane, missed, servers, stop.clone()));
+        let driver = interdict::io::upstream::run(settings, plane, missed, servers, stop.clone());
+        let driver = runtime.spawn(async move { driver.await.unwrap() });
         let streams = serve_tcp(opened.tcp, CONNECTIONS_MAX, listening.clone());
         let streams = runtime.spawn(async move { streams.await.unwrap() });
         let workers = opened
@@ -679,4 +684,91 @@ fn an_answer_in_use_is_renewed_before_it_expires() {
 /// An A record that lives four seconds.
 fn short_lived(owner: &str) -> Vec<u8> {
     [&wire(owner)[..], &[0, 1, 0, 1, 0, 0, 0, 4, 0, 4, 203, 0, 113, 7]].concat()
+}
+
+/// What a forger has to guess, over real sockets and all workers: source ports, ids and the case of names (RFC 5452 §9, 0x20).
+#[test]
+fn ports_ids_and_case_are_anybodys_guess() {
+    let misses = tier::count(2_000, 10_000, 10_000);
+    let up = Upstream::start([]);
+    let daemon = Daemon::new(&[&up]);
+    // Which client asked for a name is in the name: workers share the clients by their ports.
+    let clients: Vec<UdpSocket> = (0..40).map(|_| daemon.client()).collect();
+    for number in 0..misses {
+        let at = number % clients.len();
+        let id = u16::try_from(number).unwrap();
+        clients[at].send(&query(id, &format!("somelonglabel{at}.n{number}.example"))).unwrap();
+        if at == clients.len() - 1 {
+            clients.iter().for_each(|client| drop(receive(client)));
+        }
+    }
+    let asked = up.asked();
+    assert_eq!(asked.len(), misses);
+    let ports: Vec<u16> = asked.iter().map(|asked| asked.from.port()).collect();
+    let ids: Vec<u16> = asked.iter().map(|asked| asked.id).collect();
+    let [distinct_ports, distinct_ids] = [&ports, &ids].map(|values| chance::distinct(values));
+    // Of 10,000 drawn anew each time 9,264 and 9,272 are expected.
+    let share = |distinct: usize, of: f64| distinct as f64 / (of * -f64::exp_m1(-(misses as f64) / of));
+    assert!(share(distinct_ports, 64_512.0) > 0.972, "{distinct_ports} ports of {misses} queries");
+    assert!(share(distinct_ids, 65_536.0) > 0.981, "{distinct_ids} ids of {misses} queries");
+    let ports_from_zero: Vec<u16> = ports.iter().map(|port| port - 1_024).collect();
+    let mut figures = format!("{misses} misses: {distinct_ports} ports, {distinct_ids} ids");
+    for (what, values, range) in [("ports", &ports_from_zero, 64_512), ("ids", &ids, 65_536)] {
+        let evenness = chance::evenness(values, range);
+        let lag = chance::correlation_with_the_next(values);
+        figures += &format!("; {what} uneven by {evenness:.2} deviations, next follows by {lag:.3}");
+        assert!(evenness.abs() < chance::most(), "{what}: {evenness}");
+        assert!(lag.abs() < chance::most() / (misses as f64).sqrt(), "{what}: {lag}");
+    }
+    // No client, and so no worker, has ports of its own (CVE-2026-50252).
+    let of_client = |asked: &upstream::Asked| -> usize {
+        asked.name.to_ascii_lowercase()[13..].split('.').next().unwrap().parse().unwrap()
+    };
+    let pairs: Vec<(usize, usize)> = asked
+        .iter()
+        .map(|asked| {
+            let port: u16 = clients[of_client(asked)].local_addr().unwrap().port();
+            (usize::from(port) % 8, (usize::from(asked.from.port()) - 1_024) / 8_064)
+        })
+        .collect();
+    let dependence = chance::dependence(&pairs, 8);
+    assert!(dependence < chance::most(), "ports depend on clients by {dependence} deviations");
+    let letters: String = asked.iter().map(|asked| asked.name.as_str()).collect();
+    let (upper, all) = letters
+        .bytes()
+        .filter(u8::is_ascii_alphabetic)
+        .fold((0, 0), |(upper, all), letter| (upper + usize::from(letter.is_ascii_uppercase()), all + 1));
+    let half = upper as f64 / all as f64;
+    assert!((half - 0.5).abs() < 0.02, "{upper} of {all} letters are capital");
+    println!("{figures}; clients and ports by {dependence:.2}; {half:.3} of the letters are capital");
+}
+
+/// Strays by the thousand on the socket of a query in flight, then the answer: it is found among them, and no worker noticed.
+#[test]
+fn an_answer_is_found_behind_a_storm_of_strays() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let daemon = Daemon::start("127.0.0.1:0", vec![server.local_addr().unwrap()], Acl::default());
+    let client = daemon.client();
+    client.send(&query(1, "www.example")).unwrap();
+    let mut buffer = [0; 512];
+    let (_, from) = server.recv_from(&mut buffer).unwrap();
+    for number in 0..3_000_u16 {
+        // No header, no response, another opcode: what ends nothing.
+        let junk = [&number.to_be_bytes()[..], &[u8::try_from(number % 7).unwrap(); 30]].concat();
+        server.send_to(&junk[..usize::from(number % 32)], from).unwrap();
+        if number % 100 == 0 {
+            // As the kernel's buffer has room.
+            sleep(Duration::from_millis(1));
+        }
+    }
+    sleep(Duration::from_millis(50));
+    // The question alone: an OPT of theirs would have to have a cookie of theirs.
+    let mut answer = buffer[..12 + wire("www.example").len() + 4].to_vec();
+    (answer[2], answer[3], answer[11]) = (0x81, 0x83, 0);
+    server.send_to(&answer, from).unwrap();
+    assert_eq!(rcode(&receive(&client)), ResponseCode::NXDomain);
+    assert_eq!(addresses(&daemon.ask(BLOCKED)), [Ipv4Addr::UNSPECIFIED]);
+    assert!(daemon.counters.spoof_ignored.get() > 1_000, "{}", daemon.counters.spoof_ignored.get());
+    assert_eq!(daemon.counters.spoof_near_misses.get(), 0);
 }

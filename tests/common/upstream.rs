@@ -33,6 +33,8 @@ pub(crate) enum Act {
 /// A question as it came.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Asked {
+    /// The message id.
+    pub id: u16,
     /// In the case in which it came.
     pub name: String,
     /// Whether over TCP.
@@ -137,7 +139,7 @@ fn converse(mut stream: TcpStream, from: SocketAddr, table: &Table, log: &Mutex<
 fn look_up(table: &Table, log: &Mutex<Vec<Asked>>, query: &[u8], from: SocketAddr, tcp: bool) -> Act {
     let name = question_name(query);
     let act = table.get(name.to_ascii_lowercase().as_str()).cloned().unwrap_or(Act::Rcode(3));
-    log.lock().unwrap().push(Asked { name, tcp, from });
+    log.lock().unwrap().push(Asked { id: u16::from_be_bytes([query[0], query[1]]), name, tcp, from });
     act
 }
 

@@ -88,7 +88,13 @@ pub(super) fn start(
         conduct: config.resolving.conduct,
     });
     let streams_max = CONNECTIONS_MAX.min(open_files / 4 / opened.len().max(1));
-    tasks.spawn_on(upstream::run(settings, Arc::clone(&plane), missed, servers, stop.clone()), runtime.handle());
+    let driver = upstream::run(settings, Arc::clone(&plane), missed, servers, stop.clone());
+    let driver = async move {
+        if let Err(error) = driver.await {
+            tracing::error!(%error, "no upstream server is asked");
+        }
+    };
+    tasks.spawn_on(driver, runtime.handle());
     let clients = activator.with_config(|config| clients(config, None));
     let clients = Arc::new(clients.telling(activator.forwarder_sink()));
     // Where redirected queries arrive, the clients of the gateway may ask besides those who may ask anyway.

@@ -6,6 +6,7 @@
 //! | [`clock`] | the two clocks |
 //! | [`socket`] | the one opener of sockets, with errors in words |
 //! | [`mmsg`] | datagrams in batches, with the address they were sent to |
+//! | [`poll`] | many sockets behind one descriptor |
 //! | [`packet`] | packet sockets, opened and asked what they lost |
 //! | [`ring`] | packets from a ring that is shared with the kernel |
 //! | [`plane`] | what every thread of the data plane shares |
@@ -27,6 +28,7 @@ pub mod mmsg;
 pub mod netlink;
 pub mod packet;
 pub mod plane;
+pub mod poll;
 pub mod reply;
 pub mod ring;
 pub mod signal;

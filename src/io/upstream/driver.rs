@@ -1,21 +1,22 @@
 //! The task that owns the state machine: it moves misses, bytes and time in, queries and replies out.
 
-use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::pin;
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, Sleep, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::exchange::{Event, exchange};
-use super::streams::Streams;
+use super::sockets::{Sockets, meaning};
+use super::streams::{Event, Streams};
 use crate::base::model::Now;
 use crate::base::model::limits::MESSAGE_OCTETS_MAX;
-use crate::engine::resolver::core::{Core, CoreSettings, ExchangeFailure, ExchangeId, Reply};
+use crate::engine::resolver::core::{Core, CoreSettings, ExchangeFailure, Reply};
 use crate::engine::resolver::front::{self, Ask, Outcome};
 use crate::engine::resolver::{Failure, Transport};
 use crate::io::sys::clock;
@@ -33,42 +34,51 @@ const IDLE: Duration = Duration::from_secs(3_600);
 
 /// Resolves misses until `stop` is cancelled, then for [`DRAIN_TIME`] at most what is in flight; the default servers are those that
 /// `servers` has at the time. Everybody who asked gets a reply, if only that there is none.
+///
+/// # Errors
+/// The kernel's, when it has no descriptor left to begin with.
 pub async fn run(
     settings: CoreSettings,
     plane: Arc<Plane>,
     mut misses: mpsc::Receiver<Missed>,
     mut servers: watch::Receiver<Vec<SocketAddr>>,
     stop: CancellationToken,
-) {
+) -> io::Result<()> {
     let (sender, mut events) = mpsc::channel(EVENT_QUEUE_MAX);
-    let mut driver = Driver::new(settings, plane, sender);
+    let mut driver = Driver::new(settings, plane, sender)?;
     let mut flush = interval(FLUSH_INTERVAL);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut drain_until, mut abandon) = (None, false);
+    let (mut draining, mut abandon) = (false, false);
     let (mut missed, mut arrived) = (Vec::with_capacity(INPUTS_MAX), Vec::with_capacity(INPUTS_MAX));
+    // Made once: to make and drop them with every turn would cost more than what most turns do.
+    let (wake, drained, stopped) = (sleep_until(far()), sleep_until(far()), stop.cancelled());
+    pin!(wake, drained, stopped);
     loop {
+        driver.set_wake(wake.as_mut());
         tokio::select! {
             // With nobody left to miss anything, only what is in flight remains.
-            count = misses.recv_many(&mut missed, INPUTS_MAX), if drain_until.is_none() => if count == 0 {
-                drain_until = Some(Instant::now() + DRAIN_TIME);
-            },
+            count = misses.recv_many(&mut missed, INPUTS_MAX), if !draining => draining = count == 0,
             _ = events.recv_many(&mut arrived, INPUTS_MAX) => {}
-            () = sleep_until(driver.wake()) => {}
+            () = driver.sockets.wait() => {}
+            () = wake.as_mut() => {}
             _ = flush.tick() => {}
             // With nobody left to change them, they stay as they are.
             Ok(()) = servers.changed() => driver.set_servers(servers.borrow_and_update().clone()),
-            () = stop.cancelled(), if drain_until.is_none() => {
+            () = stopped.as_mut(), if !draining => {
                 misses.close();
                 while let Ok(late) = misses.try_recv() {
                     missed.push(late);
                 }
-                drain_until = Some(Instant::now() + DRAIN_TIME);
+                draining = true;
             }
-            () = sleep_until(drain_until.unwrap_or_else(far)), if drain_until.is_some() => abandon = true,
+            () = drained.as_mut() => abandon = true,
+        }
+        if draining && drained.deadline() > Instant::now() + DRAIN_TIME {
+            drained.as_mut().reset(Instant::now() + DRAIN_TIME);
         }
         driver.step(missed.drain(..), arrived.drain(..), abandon);
-        if drain_until.is_some() && driver.core.is_idle() {
-            break;
+        if draining && driver.core.is_idle() {
+            return Ok(());
         }
     }
 }
@@ -79,27 +89,26 @@ struct Driver {
     policy: PolicyReader,
     recorder: Recorder,
     core: Core<ReplyPath>,
+    sockets: Sockets,
     streams: Streams,
-    /// The tasks of the exchanges over UDP that are listened to.
-    tasks: BTreeMap<ExchangeId, AbortHandle>,
     events: mpsc::Sender<Event>,
     /// Where an answer is written before its length is known.
     scratch: Vec<u8>,
 }
 
 impl Driver {
-    fn new(settings: CoreSettings, plane: Arc<Plane>, events: mpsc::Sender<Event>) -> Self {
-        Self {
+    fn new(settings: CoreSettings, plane: Arc<Plane>, events: mpsc::Sender<Event>) -> io::Result<Self> {
+        Ok(Self {
             core: new_core(&settings, &plane),
             policy: plane.reader(),
             recorder: Recorder::new(Arc::clone(&plane)),
+            sockets: Sockets::new()?,
             streams: Streams::new(events.clone(), Arc::clone(&plane.counters)),
             settings,
             plane,
-            tasks: BTreeMap::new(),
             events,
             scratch: vec![0; MESSAGE_OCTETS_MAX],
-        }
+        })
     }
 
     /// The default servers have changed.
@@ -108,9 +117,13 @@ impl Driver {
         self.settings.servers = servers;
     }
 
-    /// When the state machine wants to be woken.
-    fn wake(&self) -> Instant {
-        self.core.poll_timeout().map_or_else(far, |(at, _)| Instant::now() + at.since(clock::mono()))
+    /// Sees to it that the timer ends when the state machine wants to be woken, or before: one that ends for nothing is set again, and
+    /// costs less than one that is set with every question.
+    fn set_wake(&self, timer: Pin<&mut Sleep>) {
+        let wake = self.core.poll_timeout().map_or_else(far, |(at, _)| Instant::now() + at.since(clock::mono()));
+        if wake < timer.deadline() || timer.is_elapsed() {
+            timer.reset(wake);
+        }
     }
 
     /// Feeds inputs and time, and deals with what comes out; with `abandon`, everything in flight ends. After a panic it goes
@@ -126,12 +139,13 @@ impl Driver {
             for event in arrived {
                 match event {
                     Event::Message(exchange, message) => self.core.handle_response(now.mono, exchange, &message),
-                    Event::Failed(exchange, why) => {
-                        self.tasks.remove(&exchange);
-                        self.core.handle_failure(now.mono, exchange, why);
-                    }
+                    Event::Failed(exchange, why) => self.core.handle_failure(now.mono, exchange, why),
                 }
             }
+            self.sockets.receive(|exchange, message| match message {
+                Ok(message) => self.core.handle_response(now.mono, exchange, message),
+                Err(why) => self.core.handle_failure(now.mono, exchange, why),
+            });
             self.core.handle_timeout(now.mono);
             if abandon {
                 self.core.abandon(now.mono);
@@ -148,32 +162,28 @@ impl Driver {
     }
 
     fn stop_exchanges(&mut self) {
+        self.sockets.clear();
         // A connection ends when nothing more can be asked on it.
         self.streams = Streams::new(self.events.clone(), Arc::clone(&self.plane.counters));
-        let tasks = std::mem::take(&mut self.tasks);
-        tasks.into_values().for_each(|task| task.abort());
     }
 
     /// Deals with every output.
     fn deal(&mut self, now: Now) {
         while let Some(transmit) = self.core.poll_transmit() {
-            let id = transmit.exchange;
-            match transmit.transport {
-                Transport::Udp => {
-                    let task = tokio::spawn(exchange(transmit, self.events.clone()));
-                    self.tasks.insert(id, task.abort_handle());
-                }
-                Transport::Tcp => {
-                    if self.streams.send(transmit).is_err() {
-                        self.core.handle_failure(now.mono, id, ExchangeFailure::Local);
-                    }
-                }
+            let (id, server) = (transmit.exchange, transmit.server);
+            let sent = match transmit.transport {
+                Transport::Udp => self.sockets.send(&transmit).map_err(|error| {
+                    tracing::debug!(%error, %server, "an upstream exchange broke down");
+                    meaning(&error)
+                }),
+                Transport::Tcp => self.streams.send(transmit).map_err(|_| ExchangeFailure::Local),
+            };
+            if let Err(why) = sent {
+                self.core.handle_failure(now.mono, id, why);
             }
         }
         while let Some(closed) = self.core.poll_close() {
-            if let Some(task) = self.tasks.remove(&closed) {
-                task.abort();
-            }
+            self.sockets.close(closed);
         }
         while let Some(reply) = self.core.poll_reply() {
             self.reply(now, reply);
@@ -203,12 +213,6 @@ impl Driver {
         let sent = len > 0 && waiter.token.send(out.get(..len).unwrap_or_default());
         let counters = &self.plane.counters;
         if sent { counters.answered.increment() } else { counters.dropped_send.increment() }
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.stop_exchanges();
     }
 }
 

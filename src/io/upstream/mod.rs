@@ -3,15 +3,15 @@
 //! | module | what |
 //! |---|---|
 //! | `driver` | one task that owns the state machine: misses in, replies out |
-//! | `exchange` | one query over UDP and its response: a socket of its own |
+//! | `sockets` | queries over UDP and their responses: a socket each |
 //! | `streams` | connections, with many queries on each |
 //! | [`lookup`] | addresses of a name that the daemon itself wants to reach |
 //! | [`resolv`] | the system's servers, ourselves excluded |
 
 mod driver;
-mod exchange;
 pub mod lookup;
 pub mod resolv;
+mod sockets;
 mod streams;
 
 pub use driver::{DRAIN_TIME, run};

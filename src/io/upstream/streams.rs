@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::exchange::{Event, meaning};
-use crate::engine::resolver::core::{Counters, ExchangeFailure, QUESTION_TIME, Transmit};
+use super::sockets::meaning;
+use crate::engine::resolver::core::{Counters, ExchangeFailure, ExchangeId, QUESTION_TIME, Transmit};
 
 /// Connections to one server.
 const CONNECTIONS_MAX: usize = 4;
@@ -28,6 +28,14 @@ const IDLE: Duration = Duration::from_secs(10);
 const WRITE_TIME: Duration = Duration::from_secs(2);
 /// Octets read at a time.
 const READ_OCTETS: usize = 4_096;
+
+/// What a connection tells the driver.
+pub(super) enum Event {
+    /// A message arrived; whether it is the response is the state machine's to say.
+    Message(ExchangeId, Box<[u8]>),
+    /// Nothing more will arrive.
+    Failed(ExchangeId, ExchangeFailure),
+}
 
 /// All connections.
 pub(super) struct Streams {

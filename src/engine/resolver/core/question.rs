@@ -47,6 +47,20 @@ pub struct Transmit {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ExchangeId(pub(super) u64);
 
+impl ExchangeId {
+    /// For what can keep a number alone.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The exchange of a number that was kept.
+    #[must_use]
+    pub const fn of(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// A question in flight. Never used twice, so that questions stay in the order in which they came.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct QuestionId(pub(super) u64);
