@@ -229,27 +229,43 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 //----------- A flood of misses ----------------------------------------------
 
 pub(crate) fn a_flood_of_misses_leaves_room_for_others() {
-    let (rate, seconds) = (tier::count(2_000, 5_000, 20_000), tier::count(4, 10, 60));
+    let (rate, seconds) = (tier::count(2_000, 5_000, 50_000), tier::count(4, 10, 120));
     let upstream = Upstream::start(Habits { silent: Some("victim.example"), ..Habits::default() });
     let site = Site::new(&upstream, "");
     let daemon = site.start();
     let before = daemon.memory();
     let done = AtomicBool::new(false);
     scope(|threads| {
-        threads.spawn(|| flood(daemon.address, rate, &done));
+        // What is in use before the flood stays in the cache.
+        let used: Vec<Case> = (0..100)
+            .map(|n| format!("host{n}.used.example"))
+            .map(|name| Case { address: address_of(&name), name })
+            .collect();
+        let asks = socket(5, daemon.address);
+        for case in used.iter().chain(&used).chain(&used) {
+            assert_eq!(ask_once(&asks, &case.name, AT_ONCE).unwrap().address, Some(case.address));
+        }
+        let asked_before = upstream.asked();
+        let (flood, begun) = (threads.spawn(|| flood(daemon.address, rate, &done)), Instant::now());
         // As long as it takes to fill what can be filled.
         sleep(Duration::from_millis(1_500));
         let fresh = (0..200_000).map(|n| format!("host{n}.fresh.example"));
         let fresh = fresh.map(|name| Case { address: address_of(&name), name }).collect();
         let known = (0..100).map(|n| Case { name: format!("b{n}.upd.kaspersky.com"), address: Ipv4Addr::UNSPECIFIED });
-        let clients = [("fresh", 2, fresh), ("blocked", 3, known.collect())].map(|(what, client, cases)| {
-            (what, Checked::start(client, daemon.address, cases, Duration::from_millis(2)))
-        });
+        let clients =
+            [("fresh", 2, fresh), ("blocked", 3, known.collect()), ("cached", 4, used)].map(|(what, client, cases)| {
+                (what, Checked::start(client, daemon.address, cases, Duration::from_millis(2)))
+            });
         sleep(Duration::from_secs(seconds as u64));
         let grown = daemon.memory().saturating_sub(before);
         let tallies = clients.map(|(what, client)| (what, client.stop()));
         done.store(true, Ordering::Relaxed);
-        println!("{rate} misses a second below a silent zone; memory grew by {} KiB", grown >> 10);
+        let sent = flood.join().unwrap() as f64 / begun.elapsed().as_secs_f64();
+        println!(
+            "{sent:.0} misses a second below a silent zone, {} queries upstream; memory grew by {} KiB",
+            upstream.asked() - asked_before,
+            grown >> 10,
+        );
         assert!(grown < FLOOD_GROWTH_MAX, "memory grew by {grown} octets");
         for (what, Tally { sent, right, lost, wrong, slowest }) in tallies {
             println!("{what}: {sent} sent, {right} right, {lost} lost, slowest {slowest:?}");
@@ -261,8 +277,8 @@ pub(crate) fn a_flood_of_misses_leaves_room_for_others() {
     assert_serves(&daemon);
 }
 
-/// Random names below a zone whose servers say nothing, each once.
-fn flood(server: SocketAddr, rate: usize, done: &AtomicBool) {
+/// Random names below a zone whose servers say nothing, each once; gives how many.
+fn flood(server: SocketAddr, rate: usize, done: &AtomicBool) -> usize {
     let asks = socket(66, server);
     asks.set_nonblocking(true).unwrap();
     let mut random = StdRng::seed_from_u64(tier::seed());
@@ -278,6 +294,7 @@ fn flood(server: SocketAddr, rate: usize, done: &AtomicBool) {
         while asks.recv(&mut buffer).is_ok() {}
         sleep(Duration::from_millis(1));
     }
+    sent
 }
 
 //----------- Few descriptors ------------------------------------------------

@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const NO_LIST: &str = "<!DOCTYPE html>\n<html><body>404 Not Found</body></html>\n";
 
 pub(crate) fn reloads_lose_nothing() {
-    let reloads = tier::count(10, 100, 100);
+    let reloads = tier::count(10, 100, 1_000);
     let upstream = Upstream::start(Habits { alias: Some((ALIAS, TOGGLED)), ..Habits::default() });
     let site = Site::new(&upstream, "[[blocklist]]\nid = \"mine\"\npath = \"list.txt\"\nformat = \"domains\"\n");
     site.write("list.txt", &list(false));
