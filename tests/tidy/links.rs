@@ -114,12 +114,15 @@ fn slug(heading: &str) -> String {
         .collect()
 }
 
-/// Why a word in backticks, or in a fenced block, that looks like a path is none.
+/// Why a word in backticks, or in a fenced block, that looks like a path, or like `path::function`, is none.
 fn path_fault(root: &Path, word: &str) -> Option<String> {
     let word = word.trim_end_matches(['.', ',', ':', ';', ')']);
+    let (path, function) = word.split_once("::").map_or((word, None), |(path, name)| (path, Some(name)));
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-    let is_path = FOLDERS.iter().any(|folder| word.len() > folder.len() && word.starts_with(folder));
-    (is_path && word.chars().all(plain) && !root.join(word).exists()).then(|| format!("`{word}` is not there"))
+    let is_path = FOLDERS.iter().any(|folder| path.len() > folder.len() && path.starts_with(folder));
+    let has = |name| fs::read_to_string(root.join(path)).is_ok_and(|text| text.contains(&format!("fn {name}(")));
+    let is_there = || root.join(path).exists() && function.is_none_or(has);
+    (is_path && path.chars().all(plain) && !is_there()).then(|| format!("`{word}` is not there"))
 }
 
 #[cfg(test)]
@@ -134,6 +137,7 @@ mod tests {
         fs::create_dir_all(root.join("examples")).unwrap();
         fs::write(root.join("README.md"), "# Title\n## How it's done, briefly\n").unwrap();
         fs::write(root.join("examples/home.toml"), "").unwrap();
+        fs::write(root.join("docs/a.rs"), "fn here() {}").unwrap();
         fs::write(root.parent().unwrap().join("README.md.outside"), "").unwrap();
         let what = |text: &str| {
             let findings = check_text(root, "docs/a.md", text);
@@ -145,6 +149,7 @@ mod tests {
             "See `examples/home.toml`, `src/<room>`, `tests/*`, `docs/`.",
             "[a]: ../examples/home.toml",
             "`[a](nowhere.md)`",
+            "See `docs/a.rs::here`.",
             "```\n[a](nowhere.md)\n```",
         ] {
             assert_eq!(what(good), "", "{good}");
@@ -154,6 +159,7 @@ mod tests {
             ("[a](../README.md#nothing)", "`../README.md#nothing`: no such heading"),
             ("[a]: ../gone.md", "`../gone.md` is not there"),
             ("[a](../../README.md.outside)", "`../../README.md.outside` leads out of the repository"),
+            ("See `docs/a.rs::her`.", "`docs/a.rs::her` is not there"),
             ("Take `examples/office.toml`.", "`examples/office.toml` is not there"),
             ("```\ncp examples/gone.toml .\n```", "`examples/gone.toml` is not there"),
         ] {
