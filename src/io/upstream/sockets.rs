@@ -152,7 +152,7 @@ mod tests {
                 server.send_to(&[round], client).unwrap();
             }
         }
-        let mut times = vec![0; 200];
+        let mut times = [0; 200];
         while times.iter().any(|&seen| seen < 3) {
             for (exchange, message) in heard(&mut sockets).await {
                 assert_eq!(message.unwrap(), [times[exchange as usize]]);
