@@ -5,13 +5,13 @@
 #   benches/miss.sh [ROUNDS [SECONDS]]      INTERDICT=FILE measures another binary
 #
 # Everything is on loopback. NSD and dnsperf run on one core, the server that is measured on the other. In a round each server in turn
-# is asked 500 names one at a time, then as many as it takes in so many seconds, 200 at once. Figures are of all rounds together.
+# is asked 100 names one at a time, then as many as it takes in so many seconds, 200 at once. Figures are of all rounds together.
 set -euo pipefail
 rounds=${1:-5} seconds=${2:-3}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 interdict=${INTERDICT:-$root/target/release/interdict}
 PATH=$PATH:/usr/sbin:/sbin
-one_by_one=500 at_once=200 names_a_second=80000
+one_by_one=100 at_once=200 names_a_second=80000
 
 dir=$(mktemp -d)
 pids=()
