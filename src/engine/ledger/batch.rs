@@ -1,7 +1,7 @@
 //! What a worker hands over: attempts by kind under one policy, and how they become sightings.
 
 use super::Hour;
-use super::folder::{Entry, Target};
+use super::folder::{Entry, Kind};
 use crate::base::model::{Channel, Decision, Destination, Origin, Outcome, RuleFacts, Sighting, Wall};
 use crate::base::name::NameRef;
 use crate::policy::{ClassId, Policy, RuleId};
@@ -65,18 +65,6 @@ pub struct Batch {
     pub lost: u64,
 }
 
-/// What attempts have in common whose destinations are not told apart. The hour is among it, since a sighting counts in one.
-#[derive(PartialEq, Eq, Hash)]
-struct Together {
-    client: IpAddr,
-    origin: Origin,
-    class: ClassId,
-    decision: Decision,
-    outcome: Outcome,
-    channel: Channel,
-    hour: Hour,
-}
-
 impl Batch {
     /// Attempts by kind, in the order of their first arrival.
     pub fn rows(&self) -> impl Iterator<Item = Folded<'_>> {
@@ -96,14 +84,15 @@ impl Batch {
     pub fn sightings(&self, mut is_apart: impl FnMut(&Folded<'_>) -> bool) -> (Vec<Sighting>, u64) {
         let policy = self.policy.id();
         let mut facts: HashMap<RuleId, Option<Arc<RuleFacts>>, RandomState> = HashMap::default();
-        let mut together: HashMap<Together, usize, RandomState> = HashMap::default();
+        // The hour is among the key, since a sighting counts in one.
+        let mut together: HashMap<(Kind, Hour), usize, RandomState> = HashMap::default();
         let mut lost = self.lost;
         let mut sightings: Vec<Sighting> = Vec::new();
         for row in self.rows() {
             let Folded { client, origin, channel, outcome, first, last, count, .. } = row;
             let together_as = (!is_apart(&row)).then(|| {
                 let Folded { class, decision, .. } = row;
-                Together { client, origin, class, decision, outcome, channel, hour: Hour::of(last) }
+                (Kind { client, origin, class, decision, outcome, channel }, Hour::of(last))
             });
             let place = together_as.as_ref().and_then(|key| together.get(key));
             if let Some(into) = place.and_then(|&place| sightings.get_mut(place)) {
@@ -140,26 +129,5 @@ impl Batch {
             });
         }
         (sightings, lost)
-    }
-}
-
-impl Entry {
-    pub(super) fn folded<'a>(&self, names: &'a [u8]) -> Folded<'a> {
-        let key = self.key;
-        Folded {
-            client: key.client,
-            origin: key.origin,
-            rule: key.rule,
-            class: self.class,
-            decision: key.decision,
-            outcome: key.outcome,
-            channel: key.channel,
-            name: self.name_in(names).filter(|_| key.target == Target::Name).and_then(NameRef::prefix_of),
-            address: if let Target::Address(address) = key.target { Some(address) } else { None },
-            port: key.port,
-            first: self.first,
-            last: self.last,
-            count: self.count,
-        }
     }
 }

@@ -1,11 +1,13 @@
 //! Folding where attempts arise: one bounded table a worker, flushed a few times a second.
 //!
 //! Everything that [`Folder::record`] needs is taken when the folder is made: entries, their index, and an arena for names.
-//! Counts are exact whatever comes. When three quarters of the table are used, or the arena is, new destinations fall
-//! together into one entry for each client, rule, channel and outcome. When the rest is used too, which takes thousands of
-//! client addresses within one flush, attempts are counted as lost.
+//! Counts are exact whatever comes. A client that asks for more names of one class within one flush than the ledger tells apart at
+//! all is flooding: its further destinations fall together into one entry for each client, class, channel and outcome, under the
+//! rule of the first of them, so that a flood costs the ledger some hundred rows a flush and not one a name. The same is done
+//! when three quarters of the table are used, or the arena is. When the rest is used too, which takes thousands of client
+//! addresses within one flush, attempts are counted as lost.
 
-use super::batch::Batch;
+use super::batch::{Batch, Folded};
 use crate::base::model::{Channel, Decision, Origin, Outcome, Wall};
 use crate::base::name::{NAME_OCTETS_MAX, NameRef};
 use crate::policy::{ClassId, Hit, Policy, RuleId};
@@ -15,29 +17,42 @@ use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// Destinations that the ledger tells apart of one endpoint × vendor × purpose; further ones are counted together.
+pub const DESTINATIONS_MAX: usize = 256;
 /// A good number of slots for a resolver worker: about one MiB.
 pub const FOLDER_SLOTS: usize = 8192;
+/// Kinds of attempts whose destinations are counted between two flushes; a power of two. Two that meet by their hash share a
+/// count, so the second may be folded early.
+const KINDS: usize = 1024;
 /// Octets of the arena for each slot: the wire form of an ordinary name, twice over.
 const ARENA_OCTETS_PER_SLOT: usize = 48;
 /// Batches that an epoch change closed and that wait for the flush; one is usual, more than a few are a storm of reloads.
 const CLOSED_MAX: usize = 16;
 
-/// What makes two attempts one kind, the name apart, which lies in the arena.
+/// What attempts have in common whose destinations are not told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub(super) struct Kind {
     pub(super) client: IpAddr,
     pub(super) origin: Origin,
-    pub(super) rule: RuleId,
+    pub(super) class: ClassId,
     pub(super) decision: Decision,
     pub(super) outcome: Outcome,
     pub(super) channel: Channel,
-    pub(super) target: Target,
-    pub(super) port: Option<u16>,
+}
+
+/// What makes two attempts one, the name apart, which lies in the arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Key {
+    kind: Kind,
+    /// `None` where destinations fall together.
+    rule: Option<RuleId>,
+    target: Target,
+    port: Option<u16>,
 }
 
 /// The kind of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Target {
+enum Target {
     Name,
     Address(IpAddr),
     Other,
@@ -45,20 +60,49 @@ pub(super) enum Target {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
-    pub(super) key: Key,
+    key: Key,
+    /// The rule of the first attempt.
+    rule: RuleId,
     hash: u64,
     /// Where the name stands in the arena; nothing for other destinations.
     name_at: u32,
     name_len: u8,
-    pub(super) class: ClassId,
-    pub(super) first: Wall,
-    pub(super) last: Wall,
+    first: Wall,
+    last: Wall,
     pub(super) count: u64,
 }
 
 impl Entry {
+    /// Adds one attempt.
+    fn add(&mut self, wall: Wall) {
+        self.first = self.first.min(wall);
+        self.last = self.last.max(wall);
+        self.count = self.count.saturating_add(1);
+    }
+
+    /// What it counts.
+    pub(super) fn folded<'a>(&self, names: &'a [u8]) -> Folded<'a> {
+        let Key { kind, target, port, .. } = self.key;
+        let Kind { client, origin, class, decision, outcome, channel } = kind;
+        Folded {
+            client,
+            origin,
+            rule: self.rule,
+            class,
+            decision,
+            outcome,
+            channel,
+            name: self.name_in(names).filter(|_| target == Target::Name).and_then(NameRef::prefix_of),
+            address: if let Target::Address(address) = target { Some(address) } else { None },
+            port,
+            first: self.first,
+            last: self.last,
+            count: self.count,
+        }
+    }
+
     /// The octets of its name.
-    pub(super) fn name_in<'a>(&self, arena: &'a [u8]) -> Option<&'a [u8]> {
+    fn name_in<'a>(&self, arena: &'a [u8]) -> Option<&'a [u8]> {
         let from = self.name_at as usize;
         arena.get(from..from + usize::from(self.name_len))
     }
@@ -73,6 +117,10 @@ pub struct Folder {
     index: HashTable<u32>,
     arena: Vec<u8>,
     hasher: RandomState,
+    /// Destinations that were told apart since the last flush, by the hash of their kind.
+    told: Box<[u16]>,
+    /// The entry that destinations fell into last: in a flood it is the next one's too.
+    together: Option<u32>,
     lost: u64,
     closed: Vec<Batch>,
 }
@@ -89,6 +137,8 @@ impl Folder {
             index: HashTable::with_capacity(slots),
             arena: Vec::with_capacity(slots * ARENA_OCTETS_PER_SLOT),
             hasher: RandomState::default(),
+            told: vec![0; KINDS].into(),
+            together: None,
             lost: 0,
             closed: Vec::new(),
         }
@@ -111,34 +161,28 @@ impl Folder {
             (None, Some(address)) => Target::Address(address.to_canonical()),
             (None, None) => Target::Other,
         };
-        let key = Key {
-            client: client.to_canonical(),
-            origin,
-            rule: hit.rule,
-            decision: hit.decision,
-            outcome: hit.outcome,
-            channel: hit.channel,
-            target,
-            port: hit.port,
-        };
+        let Hit { class, decision, outcome, channel, .. } = *hit;
+        let kind = Kind { client: client.to_canonical(), origin, class, decision, outcome, channel };
         let octets = name.map_or(&[][..], NameRef::as_wire);
-        let hash = self.hash(&key, octets);
+        let of_kind = self.hash_kind(&kind);
+        let key = Key { kind, rule: Some(hit.rule), target, port: hit.port };
+        let hash = self.hash(of_kind, &key, octets);
         if self.count(wall, hash, key, octets) {
             return;
         }
         let has_room = self.entries.len() < self.slots / 4 * 3
             && self.arena.len() + octets.len() <= self.slots * ARENA_OCTETS_PER_SLOT;
-        if has_room {
-            self.insert(wall, hash, (key, hit.class), octets);
+        if has_room && self.may_tell(of_kind) {
+            self.insert(wall, hash, (key, hit.rule), octets);
             return;
         }
-        let collapsed = Key { target: Target::Other, port: None, ..key };
-        let hash = self.hash(&collapsed, &[]);
-        if self.count(wall, hash, collapsed, &[]) {
+        let key = Key { kind, rule: None, target: Target::Other, port: None };
+        if self.count_together(wall, key) || self.count(wall, of_kind, key, &[]) {
             return;
         }
         if self.entries.len() < self.slots {
-            self.insert(wall, hash, (collapsed, hit.class), &[]);
+            self.together = u32::try_from(self.entries.len()).ok();
+            self.insert(wall, of_kind, (key, hit.rule), &[]);
         } else {
             self.lost = self.lost.saturating_add(1);
         }
@@ -173,14 +217,30 @@ impl Folder {
         };
         let Some(&place) = self.index.find(hash, is_it) else { return false };
         let Some(entry) = self.entries.get_mut(place as usize) else { return false };
-        entry.first = entry.first.min(wall);
-        entry.last = entry.last.max(wall);
-        entry.count = entry.count.saturating_add(1);
+        entry.add(wall);
+        true
+    }
+
+    /// Adds one attempt to the entry that destinations fell into last, if it is the one.
+    fn count_together(&mut self, wall: Wall, key: Key) -> bool {
+        let entry = self.together.and_then(|place| self.entries.get_mut(place as usize));
+        let Some(entry) = entry.filter(|entry| entry.key == key) else { return false };
+        entry.add(wall);
+        true
+    }
+
+    /// Whether one more destination of a kind is told apart; then it counts as told.
+    fn may_tell(&mut self, of_kind: u64) -> bool {
+        let place = usize::try_from(of_kind % KINDS as u64).unwrap_or_default();
+        let Some(told) = self.told.get_mut(place).filter(|told| usize::from(**told) < DESTINATIONS_MAX) else {
+            return false;
+        };
+        *told += 1;
         true
     }
 
     /// Makes an entry; the caller has seen that there is room.
-    fn insert(&mut self, wall: Wall, hash: u64, (key, class): (Key, ClassId), name: &[u8]) {
+    fn insert(&mut self, wall: Wall, hash: u64, (key, rule): (Key, RuleId), name: &[u8]) {
         let (Ok(place), Ok(name_at), Ok(name_len)) =
             (u32::try_from(self.entries.len()), u32::try_from(self.arena.len()), u8::try_from(name.len()))
         else {
@@ -188,15 +248,35 @@ impl Folder {
             return;
         };
         self.arena.extend_from_slice(name);
-        self.entries.push(Entry { key, hash, name_at, name_len, class, first: wall, last: wall, count: 1 });
+        self.entries.push(Entry { key, rule, hash, name_at, name_len, first: wall, last: wall, count: 1 });
         let entries = &self.entries;
         self.index.insert_unique(hash, place, |&place| entries.get(place as usize).map_or(0, |entry| entry.hash));
     }
 
-    fn hash(&self, key: &Key, name: &[u8]) -> u64 {
+    /// Few writes: fields hashed one by one would cost more than the name.
+    fn hash_kind(&self, kind: &Kind) -> u64 {
+        let Kind { client, origin, class, decision, outcome, channel } = *kind;
         let mut hasher = self.hasher.build_hasher();
-        key.hash(&mut hasher);
-        hasher.write(name);
+        let address = match client {
+            IpAddr::V4(v4) => u128::from(u32::from(v4)),
+            IpAddr::V6(v6) => u128::from(v6),
+        };
+        hasher.write_u128(address);
+        let words = [origin as u64, decision as u64, outcome as u64, channel as u64];
+        hasher.write_u64(words.into_iter().fold(0, |sum, word| sum << 8 | word));
+        class.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Ports are not among it: few names and addresses are wanted at several.
+    fn hash(&self, of_kind: u64, key: &Key, name: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_u64(of_kind);
+        key.rule.hash(&mut hasher);
+        match key.target {
+            Target::Address(address) => address.hash(&mut hasher),
+            Target::Name | Target::Other => hasher.write(name),
+        }
         hasher.finish()
     }
 
@@ -208,6 +288,8 @@ impl Folder {
         self.entries.clear();
         self.index.clear();
         self.arena.clear();
+        self.told.fill(0);
+        self.together = None;
         if self.closed.len() < CLOSED_MAX {
             self.closed.push(batch);
         } else if let Some(last) = self.closed.last_mut() {
@@ -228,7 +310,7 @@ mod tests {
 
     const RULES: usize = 3;
 
-    /// A real policy with a rule on each of `r0.example`, `r1.example` and so on.
+    /// A real policy with a rule on each of `r0.example`, `r1.example` and so on; the first is of a class of its own.
     fn policy(epoch: u64) -> Arc<Policy> {
         let mut builder = RuleSetBuilder::new();
         let list = List {
@@ -239,9 +321,10 @@ mod tests {
             expires: None,
         };
         let list = builder.list(list).unwrap();
-        let class = Class::of(list, Purpose::Unknown);
-        let class = builder.class(class).unwrap();
+        let [first, others] =
+            [Purpose::Update, Purpose::Telemetry].map(|of| builder.class(Class::of(list, of)).unwrap());
         for (line, rule) in (1..).zip(0..RULES) {
+            let class = if rule == 0 { first } else { others };
             builder.name(class, &Pattern::parse(&format!("r{rule}.example"), Match::Suffix).unwrap(), line).unwrap();
         }
         let at = "2026-01-01T00:00:00Z".parse().unwrap();
@@ -306,10 +389,10 @@ mod tests {
         )
     }
 
-    /// Attempts by epoch, client, rule, outcome and channel.
-    type Sums = BTreeMap<(u64, IpAddr, RuleId, Outcome, Channel), (u64, Wall, Wall)>;
+    /// Attempts by epoch, client, class, outcome and channel.
+    type Sums = BTreeMap<(u64, IpAddr, ClassId, Outcome, Channel), (u64, Wall, Wall)>;
 
-    fn add(sums: &mut Sums, key: (u64, IpAddr, RuleId, Outcome, Channel), count: u64, first: Wall, last: Wall) {
+    fn add(sums: &mut Sums, key: (u64, IpAddr, ClassId, Outcome, Channel), count: u64, first: Wall, last: Wall) {
         let sum = sums.entry(key).or_insert((0, first, last));
         *sum = (sum.0 + count, sum.1.min(first), sum.2.max(last));
     }
@@ -330,7 +413,7 @@ mod tests {
                 let mut hit = hit(policy, one.rule, &format!("h{}", one.host));
                 (hit.outcome, hit.channel) = (one.outcome, one.channel);
                 folder.record(at(one.second), policy, client(one.client), &hit);
-                let key = (one.epoch, client(one.client), hit.rule, one.outcome, one.channel);
+                let key = (one.epoch, client(one.client), hit.class, one.outcome, one.channel);
                 add(&mut naive, key, 1, at(one.second), at(one.second));
                 if n % flush_every == 0 {
                     batches.extend(folder.flush());
@@ -347,7 +430,7 @@ mod tests {
                 let mut folded = Sums::new();
                 for batch in &batches {
                     for row in batch.rows() {
-                        let key = (batch.policy.epoch(), row.client, row.rule, row.outcome, row.channel);
+                        let key = (batch.policy.epoch(), row.client, row.class, row.outcome, row.channel);
                         add(&mut folded, key, row.count, row.first, row.last);
                     }
                 }
@@ -374,6 +457,35 @@ mod tests {
         }
         let [batch] = &folder.flush()[..] else { panic!("one policy makes one batch") };
         assert_eq!((batch.attempts(), batch.lost), (16, 84));
+    }
+
+    #[test]
+    fn a_flood_of_names_is_told_apart_as_far_as_the_ledger_does_and_others_beside_it_are() {
+        let policy = policy(1);
+        let mut folder = Folder::new(FOLDER_SLOTS);
+        for flush in 0..2 {
+            for n in 0..1_000 {
+                folder.record(at(n), &policy, client(0), &hit(&policy, 0, &format!("h{n}")));
+            }
+            folder.record(at(0), &policy, client(0), &hit(&policy, 0, "h7"));
+            // Another class, other clients.
+            folder.record(at(0), &policy, client(0), &hit(&policy, 1, "h"));
+            for n in 1..=20 {
+                folder.record(at(0), &policy, client(n), &hit(&policy, 0, "h"));
+            }
+            let batch = folder.flush().remove(0);
+            assert_eq!((batch.attempts(), batch.lost), (1_022, 0), "{flush}");
+            let flood =
+                || batch.rows().filter(|row| row.client == client(0) && row.class == hit(&policy, 0, "h").class);
+            assert_eq!(flood().count(), DESTINATIONS_MAX + 1);
+            let others = flood().last().unwrap();
+            assert_eq!((others.destination(), others.count), (Destination::Other, 744));
+            assert_eq!((others.first, others.last, others.rule), (at(256), at(999), hit(&policy, 0, "h").rule));
+            assert!(flood().any(|row| row.destination().to_string() == "h7.r0.example" && row.count == 2));
+            // One in a thousand shares its place with the flood.
+            let told = batch.rows().filter(|row| row.destination().to_string().starts_with("h.r"));
+            assert!(told.count() >= 19);
+        }
     }
 
     #[test]
@@ -424,7 +536,12 @@ mod tests {
         let policy = policy(1);
         let mut folder = Folder::new(64);
         for n in 0..10 {
-            folder.record(at(n), &policy, client(n as u16 % 2), &hit(&policy, n as usize % RULES, &format!("h{n}")));
+            folder.record(
+                at(n),
+                &policy,
+                client(n as u16 % 2),
+                &hit(&policy, 1 + n as usize / 2 % 2, &format!("h{n}")),
+            );
         }
         let batch = folder.flush().remove(0);
         let apart = |row: &Folded<'_>| row.name.is_some_and(|name| name.first_label() == b"h4");

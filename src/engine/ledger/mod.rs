@@ -18,4 +18,4 @@ pub use batch::{Batch, Folded};
 pub use crowd::{CROWD_CLIENTS_MAX, Crowd};
 pub use day::{Day, DayError, HOURS_IN_DAY, Hour};
 pub use fold::{Event, Outcomes, REAPPEARED_AFTER, Row, fold};
-pub use folder::{FOLDER_SLOTS, Folder};
+pub use folder::{DESTINATIONS_MAX, FOLDER_SLOTS, Folder};

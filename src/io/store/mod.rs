@@ -340,7 +340,7 @@ mod tests {
         for chunk in many.chunks(100) {
             store.commit_sightings(at(1), chunk).unwrap();
         }
-        let max = i64::try_from(rows::DESTINATIONS_MAX).unwrap();
+        let max = i64::try_from(crate::engine::ledger::DESTINATIONS_MAX).unwrap();
         assert_eq!(integer(&store.conn, "SELECT count(*) FROM destination"), max + 1);
         assert_eq!(integer(&store.conn, "SELECT count FROM destination WHERE destination = '(others)'"), 1000 - max);
         assert_eq!(integer(&store.conn, "SELECT sum(count) FROM destination"), 1000);

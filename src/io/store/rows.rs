@@ -2,13 +2,10 @@
 
 use super::convert::{count, millis, number, wall, word};
 use crate::base::model::{Channel, Destination, Outcome, Purpose, Sighting, Wall};
-use crate::engine::ledger::{Day, Event, Hour, Outcomes, Row, fold};
+use crate::engine::ledger::{DESTINATIONS_MAX, Day, Event, Hour, Outcomes, Row, fold};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Destinations that are kept apart for one endpoint × vendor × purpose; further ones are "(others)".
-pub(super) const DESTINATIONS_MAX: u64 = 256;
 
 /// Pieces of evidence that are kept of one endpoint × vendor × purpose: the first ones.
 const EVIDENCE_MAX: i64 = 16;
@@ -257,7 +254,7 @@ impl Destinations<'_> {
             self.kept = Some(self.read()?);
         }
         let kept = self.kept.get_or_insert_default();
-        if kept.len() as u64 >= DESTINATIONS_MAX {
+        if kept.len() >= DESTINATIONS_MAX {
             self.add_to_others(channel, gain);
             return Ok(());
         }
@@ -278,7 +275,7 @@ impl Destinations<'_> {
                 self.insert(&text, channel, gain)?;
             }
         }
-        Ok(self.kept.filter(|kept| kept.len() as u64 >= DESTINATIONS_MAX))
+        Ok(self.kept.filter(|kept| kept.len() >= DESTINATIONS_MAX))
     }
 
     fn update(&self, text: &str, channel: Channel, gain: Gain) -> rusqlite::Result<bool> {
