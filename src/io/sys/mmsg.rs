@@ -15,6 +15,12 @@ use crate::base::model::limits::UDP_OCTETS_MAX;
 pub const BATCH_MAX: usize = 64;
 /// Octets of the longest datagram that is taken; a longer one is marked as cut. Queries have a few hundred.
 pub const RECEIVE_OCTETS: usize = 4_096;
+/// Octets from one receive buffer to the next: a line of the cache more than is taken. Buffers that start at the same place of
+/// their pages would share a few lines of the first cache among all of them.
+const STRIDE: usize = RECEIVE_OCTETS + 64;
+/// Datagrams that are asked for at least; else twice as many as came last. Headers are written anew for each call, and a small
+/// batch should not pay for a large one's.
+const BATCH_MIN: usize = 8;
 
 /// The address of ours that a datagram was sent to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,11 +55,25 @@ pub struct Sent {
 
 /// Receives batches.
 pub struct Receiver {
-    octets: Box<[[u8; RECEIVE_OCTETS]]>,
+    octets: Box<[[u8; STRIDE]]>,
     addresses: Box<[libc::sockaddr_storage]>,
     controls: Box<[Control]>,
+    headers: Headers,
     heads: Box<[Head]>,
     received: usize,
+}
+
+/// Headers and vectors for one batch. What they point to is written before each call and means nothing after it.
+struct Headers {
+    headers: Box<[libc::mmsghdr]>,
+    vectors: Box<[libc::iovec]>,
+}
+
+impl Headers {
+    fn new() -> Self {
+        let nothing = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
+        Self { headers: vec![no_header(); BATCH_MAX].into(), vectors: vec![nothing; BATCH_MAX].into() }
+    }
 }
 
 /// What is kept of a received datagram beside its octets.
@@ -77,9 +97,10 @@ impl Receiver {
     pub fn new() -> Self {
         let head = Head { peer: None, local: None, len: 0, cut: false };
         Self {
-            octets: vec![[0; RECEIVE_OCTETS]; BATCH_MAX].into(),
+            octets: vec![[0; STRIDE]; BATCH_MAX].into(),
             addresses: vec![no_address(); BATCH_MAX].into(),
             controls: vec![Control::EMPTY; BATCH_MAX].into(),
+            headers: Headers::new(),
             heads: vec![head; BATCH_MAX].into(),
             received: 0,
         }
@@ -90,12 +111,13 @@ impl Receiver {
     /// # Errors
     /// `WouldBlock` when the timeout is over, `Interrupted` after a signal; else the kernel's. Nothing is received then.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        self.received = 0;
-        let mut vectors = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH_MAX];
-        let mut headers = [no_header(); BATCH_MAX];
+        let wanted = (std::mem::take(&mut self.received) * 2).clamp(BATCH_MIN, BATCH_MAX);
+        let Headers { headers, vectors } = &mut self.headers;
         let parts = self.octets.iter_mut().zip(&mut self.addresses).zip(&mut self.controls);
-        for (((octets, address), control), (vector, header)) in parts.zip(vectors.iter_mut().zip(&mut headers)) {
-            *vector = libc::iovec { iov_base: octets.as_mut_ptr().cast(), iov_len: octets.len() };
+        for (((octets, address), control), (vector, header)) in
+            parts.zip(vectors.iter_mut().zip(&mut *headers)).take(wanted)
+        {
+            *vector = libc::iovec { iov_base: octets.as_mut_ptr().cast(), iov_len: RECEIVE_OCTETS };
             header.msg_hdr.msg_name = (&raw mut *address).cast();
             header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             header.msg_hdr.msg_iov = vector;
@@ -103,14 +125,14 @@ impl Receiver {
             header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
             header.msg_hdr.msg_controllen = control.0.len();
         }
-        // SAFETY: each of the BATCH_MAX headers points to its own vector, address and control buffer; all of them live in
-        // `self` or on this stack, are writable with the lengths given, and are not touched otherwise during the call.
+        // SAFETY: each of the first `wanted` headers, BATCH_MAX at most, points to its own vector, address and control buffer; all
+        // of them live in `self`, are writable with the lengths given, and are not touched otherwise during the call.
         let received = unsafe {
-            let (fd, count) = (socket.as_raw_fd(), BATCH_MAX as libc::c_uint);
+            let (fd, count) = (socket.as_raw_fd(), wanted as libc::c_uint);
             libc::recvmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_WAITFORONE, ptr::null_mut())
         };
         let Ok(received) = usize::try_from(received) else { return Err(io::Error::last_os_error()) };
-        for ((head, header), address) in self.heads.iter_mut().zip(&headers).zip(&self.addresses).take(received) {
+        for ((head, header), address) in self.heads.iter_mut().zip(&*headers).zip(&self.addresses).take(received) {
             *head = Head {
                 peer: read_address(address),
                 // SAFETY: the kernel has just set msg_controllen to the octets that it wrote into our live control buffer.
@@ -137,6 +159,7 @@ pub struct Sender {
     octets: Box<[[u8; UDP_OCTETS_MAX]]>,
     addresses: Box<[libc::sockaddr_storage]>,
     controls: Box<[Control]>,
+    headers: Headers,
     /// Lengths of payload, address and control data.
     lengths: Box<[(usize, libc::socklen_t, usize)]>,
     filled: usize,
@@ -156,6 +179,7 @@ impl Sender {
             octets: vec![[0; UDP_OCTETS_MAX]; BATCH_MAX].into(),
             addresses: vec![no_address(); BATCH_MAX].into(),
             controls: vec![Control::EMPTY; BATCH_MAX].into(),
+            headers: Headers::new(),
             lengths: vec![(0, 0, 0); BATCH_MAX].into(),
             filled: 0,
         }
@@ -186,13 +210,13 @@ impl Sender {
         if self.filled == 0 {
             return sent;
         }
-        let mut vectors = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH_MAX];
-        let mut headers = [no_header(); BATCH_MAX];
+        let Headers { headers, vectors } = &mut self.headers;
         let parts = self.octets.iter_mut().zip(&mut self.addresses).zip(&mut self.controls).zip(&self.lengths);
         for ((((octets, address), control), lengths), (vector, header)) in
-            parts.zip(vectors.iter_mut().zip(&mut headers)).take(self.filled)
+            parts.zip(vectors.iter_mut().zip(&mut *headers)).take(self.filled)
         {
             let &(len, address_len, control_len) = lengths;
+            *header = no_header();
             *vector = libc::iovec { iov_base: octets.as_mut_ptr().cast(), iov_len: len };
             header.msg_hdr.msg_name = (&raw mut *address).cast();
             header.msg_hdr.msg_namelen = address_len;
@@ -206,8 +230,8 @@ impl Sender {
         let mut rest = headers.get_mut(..self.filled).unwrap_or_default();
         self.filled = 0;
         while !rest.is_empty() {
-            // SAFETY: `rest` is initialised headers whose vectors, addresses and control buffers live in `self` or on this
-            // stack, with the lengths given, and are not touched otherwise during the call.
+            // SAFETY: `rest` is initialised headers whose vectors, addresses and control buffers live in `self`, with the lengths
+            // given, and are not touched otherwise during the call.
             let taken = unsafe {
                 libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as libc::c_uint, libc::MSG_NOSIGNAL)
             };

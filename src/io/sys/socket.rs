@@ -129,6 +129,7 @@ fn udp_socket(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
         socket.set_only_v6(true)?;
     }
     want_packet_info(&socket, address)?;
+    forbid_fragments(&socket, address)?;
     // As much as the kernel allows is good enough.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_OCTETS);
     socket.set_read_timeout(Some(RECEIVE_TIMEOUT))?;
@@ -178,13 +179,27 @@ fn refuse_fragments(socket: &UdpSocket, server: SocketAddr) -> io::Result<()> {
     set_int(socket.as_raw_fd(), level, option, omit)
 }
 
-/// Asks the kernel to say which of our addresses each datagram was sent to.
+/// Asks the kernel to say which of our addresses each datagram was sent to, where it may be any of them. A socket that is bound to
+/// one address answers from it anyway, and looking the address up for each datagram is a twentieth of the way through the kernel.
 fn want_packet_info(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if !address.ip().is_unspecified() {
+        return Ok(());
+    }
     let (level, option) = match address {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
     };
     set_int(socket.as_raw_fd(), level, option, 1)
+}
+
+/// Marks answers as not to be fragmented, whatever ICMP says of the way (RFC 9715 §3.1): they are 1,232 octets at most. An IPv4
+/// datagram that may not be cut needs no identification either, which the kernel would take from a table that all cores share.
+fn forbid_fragments(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    let (level, option, probe) = match address {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE),
+    };
+    set_int(socket.as_raw_fd(), level, option, probe)
 }
 
 fn set_int(socket: RawFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
