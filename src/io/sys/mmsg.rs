@@ -343,6 +343,22 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_on_one_address_answers_from_it_unasked() {
+        let socket = listener("127.0.0.9:0");
+        let client = client("127.0.0.1", socket.local_addr().unwrap());
+        client.send(b"who").unwrap();
+        let (mut receiver, mut sender) = (Receiver::new(), Sender::new());
+        assert_eq!(receiver.receive(&socket).unwrap(), 1);
+        let datagram = receiver.datagrams().next().unwrap();
+        assert_eq!((datagram.octets, datagram.local), (&b"who"[..], None));
+        sender.next_buffer().unwrap()[0] = 9;
+        sender.commit(1, datagram.peer, datagram.local);
+        assert_eq!(sender.send(&socket), Sent { sent: 1, refused: 0 });
+        // The client is connected: an answer from another address would never arrive.
+        assert_eq!(client.recv(&mut [0; 8]).unwrap(), 1);
+    }
+
+    #[test]
     fn a_single_datagram_leaves_from_the_address_given() {
         let socket = listener("0.0.0.0:0");
         let to = SocketAddr::new("127.0.0.3".parse().unwrap(), socket.local_addr().unwrap().port());

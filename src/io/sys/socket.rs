@@ -228,6 +228,18 @@ mod tests {
     }
 
     #[test]
+    fn answers_are_not_fragmented() {
+        let socket = listen("127.0.0.1:0".parse().unwrap(), 1).unwrap().udp.remove(0);
+        let (mut value, mut size) = (-1, size_of::<libc::c_int>() as libc::socklen_t);
+        // SAFETY: the option is an int; `value` is one, and its size is given.
+        let result = unsafe {
+            let value = (&raw mut value).cast();
+            libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, value, &raw mut size)
+        };
+        assert_eq!((result, value), (0, libc::IP_PMTUDISC_PROBE));
+    }
+
+    #[test]
     fn a_foreign_address_is_named() {
         let error = listen("192.0.2.1:5300".parse().unwrap(), 1).unwrap_err();
         assert!(matches!(error, ListenError::NotOurs(_)), "{error}");
