@@ -180,7 +180,7 @@ fn refuse_fragments(socket: &UdpSocket, server: SocketAddr) -> io::Result<()> {
 }
 
 /// Asks the kernel to say which of our addresses each datagram was sent to, where it may be any of them. A socket that is bound to
-/// one address answers from it anyway, and looking the address up for each datagram is a twentieth of the way through the kernel.
+/// one address answers from it anyway, and then the kernel need not look the address up for each datagram.
 fn want_packet_info(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     if !address.ip().is_unspecified() {
         return Ok(());
