@@ -69,8 +69,9 @@ pub(super) struct Shard {
     long: VecDeque<usize>,
     short_bytes: usize,
     short_bytes_max: usize,
-    /// Parts of hashes, each at the place that the hash gives it.
+    /// Parts of hashes, each at the place that the hash gives it; no memory is taken for them before one is remembered.
     ghosts: Box<[u32]>,
+    ghosts_max: usize,
 }
 
 impl Shard {
@@ -84,7 +85,8 @@ impl Shard {
             long: VecDeque::new(),
             short_bytes: 0,
             short_bytes_max: bytes_max / SHORT_ONE_IN,
-            ghosts: vec![0; bytes_max / OCTETS_A_GHOST + 1].into(),
+            ghosts: Box::default(),
+            ghosts_max: bytes_max / OCTETS_A_GHOST + 1,
         }
     }
 
@@ -168,6 +170,9 @@ impl Shard {
         self.bytes -= entry.bytes;
         if entry.short {
             self.short_bytes -= entry.bytes;
+            if self.ghosts.is_empty() {
+                self.ghosts = vec![0; self.ghosts_max].into();
+            }
             if let Some(ghost) = self.ghost(entry.hash) {
                 *ghost = fingerprint(entry.hash);
             }
