@@ -7,7 +7,7 @@ use crate::base::model::Decision;
 use crate::engine::gateway::{
     Cut, Dependency, Facts, GatewaySettings, Interfaces, Listed, TooManyRanges, Wanted, Watching, cuts, plan,
 };
-use crate::io::gateway::{KernelError, LogError, System};
+use crate::io::gateway::{KernelError, LogError, QueueError, System};
 use crate::io::upstream::lookup;
 use crate::policy::Policy;
 use ipnet::IpNet;
@@ -28,6 +28,9 @@ pub enum GatewayError {
     /// The log.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// A queue.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// Bounds.
     #[error(transparent)]
     Bounds(#[from] TooManyRanges),

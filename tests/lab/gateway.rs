@@ -139,13 +139,6 @@ pub(crate) fn every_path_is_shut_and_named() {
 
 /// The ledger has endpoint, vendor, purpose, channel and outcome.
 fn named(site: &Site) {
-    let has = |row: &Value, endpoint: &str, purpose: &str, verdict: &str, channel: &str| {
-        row["endpoint"].to_string().contains(endpoint)
-            && row["vendor"] == "acme"
-            && row["purpose"] == purpose
-            && row["verdict"] == verdict
-            && row["channel"].as_array().is_some_and(|all| all.iter().any(|at| at == channel))
-    };
     for (endpoint, purpose, verdict, channel) in [
         (C4, "update", "block", "address"),
         (C4, "update", "block", "dns"),
@@ -153,11 +146,23 @@ fn named(site: &Site) {
         (C4, "mail", "observe", "address"),
         (C6, "telemetry", "block", "address"),
     ] {
-        let begun = Instant::now();
-        while !report(site).iter().any(|row| has(row, endpoint, purpose, verdict, channel)) {
-            assert!(begun.elapsed() < Duration::from_secs(5), "{endpoint} {purpose} {channel}: {:#?}", report(site));
-            sleep(Duration::from_millis(100));
-        }
+        named_row(site, endpoint, purpose, verdict, channel);
+    }
+}
+
+/// Waits until the report has a row of the vendor's.
+pub(crate) fn named_row(site: &Site, endpoint: &str, purpose: &str, verdict: &str, channel: &str) {
+    let has = |row: &Value| {
+        row["endpoint"].to_string().contains(endpoint)
+            && row["vendor"] == "acme"
+            && row["purpose"] == purpose
+            && row["verdict"] == verdict
+            && row["channel"].as_array().is_some_and(|all| all.iter().any(|at| at == channel))
+    };
+    let begun = Instant::now();
+    while !report(site).iter().any(has) {
+        assert!(begun.elapsed() < Duration::from_secs(5), "{endpoint} {purpose} {channel}: {:#?}", report(site));
+        sleep(Duration::from_millis(100));
     }
 }
 

@@ -3,9 +3,10 @@
 use crate::space::sh;
 use interdict::base::model::{Stage, Wall};
 use interdict::engine::gateway::{
-    Change, Clients, GatewaySettings, Handling, Interfaces, Listed, Redirect, Table, Wanted, Watching, diff, plan,
+    Change, Clients, GatewaySettings, Handling, Inspection, Interfaces, Listed, Mask, Redirect, Table, Wanted,
+    Watching, diff, plan,
 };
-use interdict::io::gateway::{Held, Kernel, Shape};
+use interdict::io::gateway::{Held, Kernel, Queueing, Shape};
 use interdict::policy::list::Format;
 use interdict::policy::{Exception, List, Policy, RuleSetBuilder, Settings};
 use std::io::Write as _;
@@ -41,6 +42,13 @@ fn settings() -> GatewaySettings {
             servers: vec!["10.0.0.53/32".parse().unwrap()],
         }),
         dot: Watching::Refuse,
+        inspect: Some(Inspection {
+            tcp: [80, 443].into(),
+            udp: [443].into(),
+            queue: 50,
+            queues: 2,
+            mask: Mask::new(0x00ff_0000).unwrap(),
+        }),
     }
 }
 
@@ -64,11 +72,18 @@ fn wanted(lists: &[(&str, &str)], settings: &GatewaySettings) -> Wanted {
     plan(&listed, &policy, settings, &interfaces)
 }
 
+/// The rule that hands packets to us: as it is printed; as `nft` lists it, with and without iptables' own words where the kernel has only
+/// that form of it; and what stands for it where `nft` cannot load what is printed.
+const QUEUE: &str = "queue flags bypass to 50-51";
+const LISTED_QUEUE: [&str; 2] = ["queue num 50-51 bypass", "xt target \"NFQUEUE\""];
+const IN_ITS_PLACE: &str = "return";
+
 /// What `nft` says of a table, without what only owners have, and without what was counted.
 pub(crate) fn listing(table: &str) -> Vec<String> {
     let text = sh(&format!("nft -s list table inet {table}"));
     let plain = |line: &&str| !line.trim_start().starts_with("flags owner") && !line.trim().is_empty();
     let words = |line: &str| line.split(" # ").next().unwrap().trim().to_owned();
+    let words = |line| LISTED_QUEUE.iter().fold(words(line), |line, queue| line.replace(queue, IN_ITS_PLACE));
     text.lines().filter(plain).map(words).collect()
 }
 
@@ -94,12 +109,15 @@ pub(crate) fn the_printed_plan_is_what_the_kernel_gets() {
             local: false,
             redirect: None,
             dot: Watching::Off,
+            inspect: None,
             ..settings()
         },
     ] {
         let wanted = wanted(&lists, &settings);
         for (table, own) in [(&wanted.hold, true), (&wanted.main, false)] {
-            nft(&table.to_string());
+            let has_queue = kernel.queueing() == Queueing::Native;
+            let text = table.to_string();
+            nft(&if has_queue { text } else { text.replace(QUEUE, IN_ITS_PLACE) });
             let printed = listing(table.name);
             kernel.remove(table.name).unwrap();
             let held = kernel.put(table, own).unwrap();

@@ -19,6 +19,7 @@ mod kill;
 mod load;
 mod malformed;
 mod memory;
+mod names;
 mod net;
 mod reload;
 mod roles;
@@ -106,6 +107,19 @@ fn a_hundred_thousand_ranges_take_seconds() {
 #[test]
 fn every_path_is_shut_and_named() {
     space::within("every_path_is_shut_and_named", gateway::every_path_is_shut_and_named);
+}
+
+/// Connections whose first packets say a listed name are refused, whatever the address, the client, and the cut of its packets; others are
+/// not touched.
+#[test]
+fn real_clients_are_told_by_their_names() {
+    space::within("real_clients_are_told_by_their_names", names::real_clients_are_told_by_their_names);
+}
+
+/// Within a second of a new ban, open connections with a name that it lists are ended, and no other.
+#[test]
+fn a_new_ban_ends_open_connections() {
+    space::within("a_new_ban_ends_open_connections", names::a_new_ban_ends_open_connections);
 }
 
 /// SIGKILL and SIGSTOP under load let no packet through to a listed address and break no other flow.

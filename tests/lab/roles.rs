@@ -1,5 +1,7 @@
 //! Parts that other hosts of a scenario play.
 
+use interdict::base::wire::quic::initials;
+use interdict::base::wire::tls::{client_hello, record};
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::{sleep, spawn};
@@ -20,7 +22,12 @@ pub(crate) fn play(role: &str) {
         }
         ["flood", source, destination, rate, seconds] => flood(source, destination, rate, seconds),
         ["each", first, count, destination] => each(first, count, destination),
-        ["talk", destination, seconds] => talk(destination, seconds),
+        ["talk", destination, seconds] => talk("", destination, seconds),
+        ["talk-as", name, destination, seconds] => talk(name, destination, seconds),
+        ["say", kind, to, name, padding, segment] => {
+            let (padding, segment) = (padding.parse().unwrap(), segment.parse().unwrap());
+            println!("\nsaid {}", word(say(kind, to.parse().unwrap(), name, padding, segment)));
+        }
         _ => panic!("there is no part {role}"),
     }
 }
@@ -87,12 +94,18 @@ fn outcome(probe: &[&str]) -> String {
     let from = SocketAddr::new(source.parse().unwrap(), 0);
     let to = SocketAddr::new(destination.parse::<IpAddr>().unwrap(), port.parse().unwrap());
     let tried = if *protocol == "udp" { over_udp(from, to) } else { over_tcp(from, to) };
+    word(tried)
+}
+
+fn word(tried: std::io::Result<()>) -> String {
     match tried {
         Ok(()) => "open".to_owned(),
         Err(error) => match error.raw_os_error() {
-            Some(111) => "reset".to_owned(),
+            Some(104 | 111) => "reset".to_owned(),
             // EACCES, EPERM, EHOSTUNREACH: an ICMP error that says that it is prohibited.
             Some(1 | 13 | 113) => "prohibited".to_owned(),
+            // Resets that came while something was being sent.
+            Some(32) => "reset".to_owned(),
             Some(11 | 110 | 115) | None => "silence".to_owned(),
             _ => error.to_string(),
         },
@@ -144,15 +157,64 @@ fn each(first: &str, count: &str, destination: &str) {
     println!("\ndone");
 }
 
-/// Keeps one connection busy; says how often an answer came, and whether it broke.
-fn talk(destination: &str, seconds: &str) {
+/// Says a name to a server that says the same again, in segments of so many octets.
+fn say(kind: &str, to: IpAddr, name: &str, padding: u16, segment: usize) -> std::io::Result<()> {
+    let hello = client_hello(name, padding).unwrap();
+    let (port, octets) = match kind {
+        "quic1" | "quic2" => {
+            let version = if kind == "quic1" { 1 } else { 0x6b33_43cf };
+            let id = u64::from(std::process::id()).to_be_bytes();
+            return datagrams((to, 443).into(), &initials(version, &id, &hello).unwrap());
+        }
+        "http" => (80, format!("GET / HTTP/1.1\r\nHost: {name}\r\n\r\n").into_bytes()),
+        _ => (443, record(&hello).unwrap()),
+    };
+    let mut stream = TcpStream::connect_timeout(&(to, port).into(), PATIENCE)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    for part in octets.chunks(if segment == 0 { octets.len() } else { segment }) {
+        stream.write_all(part)?;
+        if segment > 0 {
+            sleep(Duration::from_millis(1));
+        }
+    }
+    let mut back = vec![0; octets.len()];
+    stream.read_exact(&mut back)
+}
+
+/// Sends datagrams, each of which comes back.
+fn datagrams(to: SocketAddr, all: &[Vec<u8>]) -> std::io::Result<()> {
+    let any: SocketAddr = if to.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(to)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    for datagram in all {
+        socket.send(datagram)?;
+    }
+    for _ in all {
+        socket.recv(&mut [0; 2_048])?;
+    }
+    Ok(())
+}
+
+/// Keeps one connection busy, which begins with a name if there is one; says how often an answer came, and whether it broke.
+fn talk(name: &str, destination: &str, seconds: &str) {
     let mut stream = TcpStream::connect(destination).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let (begun, mut answers) = (Instant::now(), 0);
+    if !name.is_empty() {
+        let hello = if destination.ends_with(":80") {
+            format!("GET / HTTP/1.1\r\nHost: {name}\r\n\r\n").into_bytes()
+        } else {
+            record(&client_hello(name, 0).unwrap()).unwrap()
+        };
+        stream.write_all(&hello).unwrap();
+        stream.read_exact(&mut vec![0; hello.len()]).unwrap();
+    }
     while begun.elapsed() < Duration::from_secs(seconds.parse().unwrap()) {
         let said = stream.write_all(b"hello").and_then(|()| stream.read_exact(&mut [0; 5]));
         if let Err(error) = said {
-            println!("\nbroken after {answers}: {error}");
+            println!("\nbroken after {:.2} s and {answers}: {error}", begun.elapsed().as_secs_f64());
             return;
         }
         answers += 1;

@@ -11,7 +11,7 @@ use crate::app::lists;
 use crate::app::time::parse_span;
 use crate::engine::gateway::{HOLD, MAIN, along};
 use crate::io::control::{Command, ControlError, ask};
-use crate::io::gateway::{Enforcer, Sysctl, System};
+use crate::io::gateway::{Enforcer, Kernel, Sysctl, System};
 use crate::io::sys::signal::ignore_hangup;
 use crate::policy::Policy;
 use serde_json::Value;
@@ -29,7 +29,14 @@ impl From<GatewayError> for Failure {
 
 pub(super) fn run(command: &GatewayCommand, named: Option<&Path>, out: &mut Out) -> Result<u8, Failure> {
     match command {
-        GatewayCommand::Plan { only_rules } => plan(&load(named)?, *only_rules, out),
+        GatewayCommand::Plan { only_rules } => {
+            let mut config = load(named)?;
+            if *only_rules {
+                // Nobody is there yet to look at names.
+                config.gateway.settings.inspect = None;
+            }
+            plan(&config, *only_rules, out)
+        }
         GatewayCommand::Apply { confirm } => {
             let confirm = confirm.as_deref().map(parse_span).transpose().map_err(Failure::wrong)?;
             apply(named, confirm, out)
@@ -71,6 +78,10 @@ fn plan(config: &Config, only_rules: bool, out: &mut Out) -> Result<u8, Failure>
         return Ok(0);
     }
     out.text(&format!("{}{}", wanted.hold, wanted.main))?;
+    if let (Some(_), Ok(queueing)) = (&config.gateway.settings.inspect, Kernel::open().map(|kernel| kernel.queueing()))
+    {
+        out.line(&format!("\n# How this kernel lets packets wait for us, in place of `queue`: {}", queueing.as_str()))?;
+    }
     out.line("\n# What this machine needs, and is not changed by us:")?;
     for setting in Sysctl::needed() {
         let state = if setting.is_good() { "as it is" } else { "NOT as it is" };
@@ -223,6 +234,12 @@ fn words(status: &Value) -> String {
             "  logged    {} lost on the way to us, {} of no rule",
             text("/log/lost"),
             text("/log/unlisted")
+        ));
+        lines.push(format!(
+            "  names     by {}, {} packets looked at, {} refused",
+            text("/queue"),
+            text("/inspect/packets"),
+            text("/inspect/refused")
         ));
         lines.push(format!("  mended    {} times", text("/mended/times")));
     }

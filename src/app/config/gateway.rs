@@ -2,7 +2,7 @@
 
 use super::check::{Problems, network};
 use super::file::spanned;
-use crate::engine::gateway::{Clients, GatewaySettings, Handling, Redirect, Watching};
+use crate::engine::gateway::{Clients, GatewaySettings, Handling, Inspection, Mask, Redirect, Watching};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -38,6 +38,18 @@ pub struct Gateway {
     pub dns_servers: Vec<Spanned<String>>,
     /// `"observe"`, `"refuse"` or `"off"`.
     pub dot: Spanned<String>,
+    /// Whether names in the first packets are looked at.
+    pub inspect: bool,
+    /// On which ports of TCP.
+    pub inspect_tcp: Vec<Spanned<u16>>,
+    /// On which ports of UDP.
+    pub inspect_udp: Vec<Spanned<u16>>,
+    /// The number of the first queue.
+    pub queue: Spanned<u16>,
+    /// How many there are; 0 is one for each core.
+    pub queues: Spanned<u16>,
+    /// The bits of connection marks that are ours.
+    pub mark_mask: Spanned<u32>,
 }
 
 impl Default for Gateway {
@@ -57,6 +69,12 @@ impl Default for Gateway {
             internal_networks: internal.map(|net| spanned(net.to_owned())).to_vec(),
             dns_servers: Vec::new(),
             dot: spanned("observe".to_owned()),
+            inspect: true,
+            inspect_tcp: [80, 443].map(spanned).to_vec(),
+            inspect_udp: vec![spanned(443)],
+            queue: spanned(4_953),
+            queues: spanned(0),
+            mark_mask: spanned(0xff00_0000),
         }
     }
 }
@@ -73,11 +91,18 @@ pub struct GatewayConfig {
 }
 
 impl GatewayConfig {
-    /// The parts that are settled when the daemon starts: whether, who may change the table, the group, the port of the redirect.
+    /// Whether the parts that are settled when the daemon starts are the same: whether it enforces, who may change the table, the group,
+    /// the port of the redirect, the queues and the bits of marks.
     #[must_use]
-    pub fn as_started(&self) -> (bool, bool, u16, Option<u16>) {
-        let port = self.settings.redirect.as_ref().map(|redirect| redirect.port);
-        (self.enabled, self.protect, self.settings.log_group, port)
+    pub fn starts_as(&self, other: &Self) -> bool {
+        let port = |config: &Self| config.settings.redirect.as_ref().map(|redirect| redirect.port);
+        let queues = |config: &Self| {
+            config.settings.inspect.as_ref().map(|inspect| (inspect.queue, inspect.queues, inspect.mask))
+        };
+        (self.enabled, self.protect, self.settings.log_group)
+            == (other.enabled, other.protect, other.settings.log_group)
+            && port(self) == port(other)
+            && queues(self) == queues(other)
     }
 
     /// These settings, with the parts that are settled at the start as they were.
@@ -87,6 +112,9 @@ impl GatewayConfig {
         self.settings.log_group = started.settings.log_group;
         let port = started.settings.redirect.as_ref().map(|redirect| redirect.port);
         self.settings.redirect = self.settings.redirect.zip(port).map(|(redirect, port)| Redirect { port, ..redirect });
+        let inspect = self.settings.inspect.zip(started.settings.inspect.as_ref());
+        self.settings.inspect =
+            inspect.map(|(new, started)| Inspection { tcp: new.tcp, udp: new.udp, ..started.clone() });
         self
     }
 
@@ -108,6 +136,7 @@ pub(super) fn check(p: &mut Problems<'_>, file: &Gateway) -> GatewayConfig {
         internal: networks(p, &file.internal_networks, "internal_networks"),
         servers: networks(p, &file.dns_servers, "dns_servers"),
     };
+    let inspect = inspection(p, file);
     GatewayConfig {
         enabled: file.enabled,
         protect: file.protect,
@@ -120,8 +149,28 @@ pub(super) fn check(p: &mut Problems<'_>, file: &Gateway) -> GatewayConfig {
             log_group: p.bound(&file.log_group, "log_group", 1, u16::MAX),
             redirect: file.redirect_dns.then_some(redirect),
             dot: p.parse(&file.dot, "dot", "write \"observe\", \"refuse\" or \"off\"").unwrap_or(Watching::Observe),
+            inspect: file.inspect.then_some(inspect).flatten(),
         },
     }
+}
+
+/// Queues are threads.
+const QUEUES_MAX: u16 = 64;
+
+fn inspection(p: &mut Problems<'_>, file: &Gateway) -> Option<Inspection> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let queues = match p.bound(&file.queues, "queues", 0, QUEUES_MAX) {
+        0 => u16::try_from(cores).unwrap_or(QUEUES_MAX).min(QUEUES_MAX),
+        queues => queues,
+    };
+    let mut ports = |all: &[Spanned<u16>], key: &str| all.iter().map(|port| p.bound(port, key, 1, u16::MAX)).collect();
+    let (tcp, udp) = (ports(&file.inspect_tcp, "inspect_tcp"), ports(&file.inspect_udp, "inspect_udp"));
+    let queue = p.bound(&file.queue, "queue", 0, u16::MAX - QUEUES_MAX);
+    let mask = Mask::new(*file.mark_mask.get_ref());
+    if mask.is_none() {
+        p.push(&file.mark_mask, "mark_mask must be four or more bits in a row, like 0xff000000");
+    }
+    Some(Inspection { tcp, udp, queue, queues, mask: mask? })
 }
 
 fn networks(p: &mut Problems<'_>, all: &[Spanned<String>], key: &str) -> Vec<IpNet> {

@@ -35,6 +35,8 @@ pub(super) enum Alarm {
     Gateway,
     /// Another program changed what the gateway put in the kernel.
     Mended,
+    /// Names of connections are not looked at.
+    Names,
     /// The clock is earlier than what is known to have happened.
     Clock,
     /// An interface is not inspected.
@@ -344,7 +346,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[dns] cache_mib", old.cache_octets != new.cache_octets),
         ("[upstream] servers", old.upstreams != new.upstreams),
         ("[inspect] interfaces", old.inspect != new.inspect),
-        ("[gateway]", old.gateway.as_started() != new.gateway.as_started()),
+        ("[gateway]", !old.gateway.starts_as(&new.gateway)),
         ("[upstream] and [[zone]]", old.resolving != new.resolving),
         ("[sinkhole] listen", old.sinkhole_listen != new.sinkhole_listen),
         ("[store] path", old.store != new.store),

@@ -1,17 +1,18 @@
 //! The gateway while the daemon runs: the kernel follows the policy, what others change is mended, what it logs goes to the ledger.
 
 use super::activate::{Activator, Alarm};
+use super::names::Names;
 use crate::app::config::{Config, GatewayConfig};
 use crate::app::gateway::{GatewayError, Prepared, facts, login, prepare, wants};
 use crate::base::model::Wall;
 use crate::engine::gateway::{ANSWERING, GatewaySettings, Marked, Packet, UNLOGGED, hit};
-use crate::io::gateway::{Counted, Enforcer, Found, Held, Log, Logged, Renewer, System, Watch};
+use crate::io::gateway::{Counted, Enforcer, Found, Held, Log, Logged, Queue, Queueing, Renewer, System, Watch};
 use crate::io::listen::Networks;
 use crate::io::store::{Gap, GapReason};
 use crate::io::sys::clock;
 use crate::io::sys::plane::{Plane, Recorder};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,6 +30,10 @@ const MEND_EVERY: Duration = Duration::from_millis(200);
 const THOROUGH_EVERY: Duration = Duration::from_secs(10);
 /// A loop that takes longer than this was not running: longer than any plan, look-up of names apart.
 const STANDSTILL: Duration = Duration::from_secs(4);
+/// How long the redirect of DNS goes on after it was last renewed.
+const REDIRECT_LIFETIME: Duration = Duration::from_secs(5);
+/// How long names are looked at after that was last renewed; whatever waits for us then waits for nobody.
+const INSPECT_LIFETIME: Duration = Duration::from_secs(3);
 /// How long after a refusal it is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 /// How long an alarm about what others changed stays up.
@@ -40,13 +45,19 @@ const BYPASSES_MAX: usize = 4_096;
 pub(super) struct Gateway {
     activator: Arc<Activator>,
     state: Mutex<State>,
-    /// Whether the tables in force redirect DNS; apart from the state, which is held for seconds while a large set goes to the kernel.
-    redirects: AtomicBool,
+    /// What lapses unless it is renewed; apart from the state, which is held for seconds while a large set goes to the kernel.
+    renewed: Mutex<Renewed>,
+    /// Who looks at names, and the queues until that begins.
+    names: Option<Arc<Names>>,
+    queues: Mutex<Vec<Queue>>,
     /// Whose queries are answered where redirected ones arrive.
     clients: Networks,
     log: LogCounters,
     stop: AtomicBool,
 }
+
+/// Ports by set.
+type Renewed = BTreeMap<&'static str, BTreeSet<u16>>;
 
 struct State {
     enforcer: Enforcer,
@@ -84,8 +95,11 @@ impl Gateway {
         if !config.gateway.enabled {
             return Ok(None);
         }
+        let enforcer = Enforcer::open(config.gateway.protect)?;
+        let wanted = config.gateway.settings.inspect.as_ref().filter(|_| enforcer.queueing() != Queueing::Missing);
+        let (names, queues) = wanted.map(Names::open).transpose()?.unzip();
         let state = State {
-            enforcer: Enforcer::open(config.gateway.protect)?,
+            enforcer,
             config: config.gateway.clone(),
             system: System::look(),
             planned: None,
@@ -98,7 +112,9 @@ impl Gateway {
         Ok(Some(Arc::new(Self {
             activator: Arc::clone(activator),
             state: Mutex::new(state),
-            redirects: AtomicBool::new(false),
+            renewed: Mutex::default(),
+            names,
+            queues: Mutex::new(queues.unwrap_or_default()),
             clients: Networks::default(),
             log: LogCounters::default(),
             stop: AtomicBool::new(false),
@@ -116,14 +132,19 @@ impl Gateway {
             (self.state().config.settings.log_group, Watch::open(TICK).map_err(crate::io::gateway::LogError::Other)?);
         let (log, renewer) = (Log::open(group, TICK)?, Renewer::open()?);
         self.follow();
-        let (keeper, reader, plane) = (Arc::clone(self), Arc::clone(self), Arc::clone(plane));
+        let (keeper, reader) = (Arc::clone(self), Arc::clone(self));
         let spawn =
             |name: &str, body: Box<dyn FnOnce() + Send>| thread::Builder::new().name(name.to_owned()).spawn(body);
         let other = |error: io::Error| GatewayError::Log(error.into());
-        Ok(Threads(vec![
+        let queues = std::mem::take(&mut *self.queues.lock().unwrap_or_else(PoisonError::into_inner));
+        let names = self.names.as_ref().map(|names| names.start(queues, plane)).transpose().map_err(other)?;
+        let plane = Arc::clone(plane);
+        let mut threads = vec![
             spawn("gateway", Box::new(move || keeper.keep(watch))).map_err(other)?,
             spawn("gateway-log", Box::new(move || reader.read(log, renewer, plane))).map_err(other)?,
-        ]))
+        ];
+        threads.extend(names.into_iter().flatten());
+        Ok(Threads(threads))
     }
 
     /// Keeps the kernel as the policy wants it, until the daemon stops.
@@ -214,8 +235,11 @@ impl Gateway {
                 Err(error)
             }
         };
-        let redirects = state.enforcer.in_force().is_some_and(|wanted| wanted.main.sets.contains_key(ANSWERING));
-        self.redirects.store(redirects, Ordering::Relaxed);
+        let renewed = state.enforcer.in_force().map(|wanted| wanted.renewed.clone());
+        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = renewed.unwrap_or_default();
+        if let (Some(names), Ok(())) = (&self.names, &done) {
+            names.in_force(policy.epoch());
+        }
         let refused = state.refused.clone();
         drop(state);
         let alarm =
@@ -255,12 +279,9 @@ impl Gateway {
         let mut recorder = Recorder::new(plane);
         let mut renewed: Option<Instant> = None;
         while !self.stop.load(Ordering::Relaxed) {
-            if renewed.is_none_or(|at| at.elapsed() >= LOOK) && self.redirects.load(Ordering::Relaxed) {
+            if renewed.is_none_or(|at| at.elapsed() >= LOOK) {
                 renewed = Some(Instant::now());
-                if let Err(error) = renewer.renew() {
-                    self.log.renewals_failed.fetch_add(1, Ordering::Relaxed);
-                    tracing::debug!(%error, "the redirect of DNS is not renewed");
-                }
+                self.renew(&mut renewer);
             }
             let (now, policy) = (clock::now(), self.activator.policy());
             let read = log.read(|Logged { marked, packet }| match hit(&policy, &packet, marked) {
@@ -275,6 +296,26 @@ impl Gateway {
             self.log.lost.store(lost, Ordering::Relaxed);
             self.log.foreign.store(foreign, Ordering::Relaxed);
             recorder.flush_if_due(now.mono);
+        }
+    }
+
+    /// Lets go on what lapses without us. What looks at names does not where one of its threads stands still: packets then pass.
+    fn renew(&self, renewer: &mut Renewer) {
+        let is_alive = self.names.as_ref().is_some_and(|names| names.is_alive());
+        let stuck = "names of connections are not looked at: a thread of the gateway stands still; restart the daemon";
+        if self.names.is_some() && is_alive == self.activator.has_alarm(&Alarm::Names) {
+            self.activator.set_alarm(Alarm::Names, (!is_alive).then(|| stuck.to_owned()));
+        }
+        let renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (set, ports) in renewed {
+            let lifetime = if set == ANSWERING { REDIRECT_LIFETIME } else { INSPECT_LIFETIME };
+            if set != ANSWERING && !is_alive {
+                continue;
+            }
+            if let Err(error) = renewer.renew(set, &ports, lifetime) {
+                self.log.renewals_failed.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(%error, set, "what lapses is not renewed");
+            }
         }
     }
 
@@ -306,7 +347,7 @@ impl Gateway {
     pub(super) fn remove(&self) -> Result<Value, String> {
         let mut state = self.state();
         state.removed = true;
-        self.redirects.store(false, Ordering::Relaxed);
+        self.renewed.lock().unwrap_or_else(PoisonError::into_inner).clear();
         state.prepared = None;
         let gone = state.enforcer.remove().map_err(|error| error.to_string())?;
         drop(state);
@@ -322,7 +363,8 @@ impl Gateway {
         let state = self.state();
         state.prepared.as_ref().filter(|_| !state.removed)?;
         let mut settings = state.config.settings.clone();
-        settings.redirect = settings.redirect.filter(|_| self.redirects.load(Ordering::Relaxed));
+        let is_redirecting = self.renewed.lock().unwrap_or_else(PoisonError::into_inner).contains_key(ANSWERING);
+        settings.redirect = settings.redirect.filter(|_| is_redirecting);
         Some(settings)
     }
 
@@ -331,6 +373,13 @@ impl Gateway {
         let counters = self.state().enforcer.found().unwrap_or_default().counters;
         let unlogged = counters.get(UNLOGGED).map_or(0, |counted| counted.packets);
         let lost = self.log.lost.load(Ordering::Relaxed);
+        let queueing = self.state().enforcer.queueing();
+        let is_blind = self.state().config.settings.inspect.is_some() && queueing == Queueing::Missing;
+        let blind = is_blind.then(|| {
+            "gateway: names of connections are not looked at: this kernel lets no packet wait for us (CONFIG_NFT_QUEUE, or \
+             CONFIG_NFT_COMPAT with CONFIG_NETFILTER_XT_TARGET_NFQUEUE)"
+                .to_owned()
+        });
         let why = [
             (unlogged, "had no room among those that are recorded"),
             (lost, "were lost on the way from the kernel to us"),
@@ -338,6 +387,7 @@ impl Gateway {
         let missing = why.into_iter().filter(|(packets, _)| *packets > 0);
         missing
             .map(|(packets, why)| format!("gateway: {packets} packets {why}: endpoints may be missing in the report"))
+            .chain(blind)
             .collect()
     }
 
@@ -353,6 +403,8 @@ impl Gateway {
         let ranges =
             state.prepared.as_ref().map(|prepared| json!({"block": prepared.blocked, "observe": prepared.observed}));
         object.insert("ranges".to_owned(), ranges.unwrap_or_default());
+        object.insert("queue".to_owned(), state.enforcer.queueing().as_str().into());
+        object.insert("inspect".to_owned(), self.names.as_ref().map(|names| names.status()).into());
         object.insert("wants".to_owned(), wants(&state.system.interfaces).into());
         object.insert("mended".to_owned(), json!({"times": state.mended.0, "last": state.mended.2}));
         drop(state);
@@ -385,6 +437,7 @@ impl Gateway {
     /// Ends the threads. What is in the kernel stays: the next start takes it over.
     pub(super) fn stop(&self, threads: Threads) {
         self.stop.store(true, Ordering::Relaxed);
+        self.names.iter().for_each(|names| names.stop());
         for thread in threads.0 {
             let _ = thread.join();
         }

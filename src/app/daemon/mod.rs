@@ -7,8 +7,9 @@
 //! | `data` | data runtime: TCP clients, misses, upstream exchanges |
 //! | `sync` | lists from git: remotes asked when they are due, one at a time |
 //! | `gateway` | keeps the kernel as the policy wants it |
-//! | `gateway-log` | packets that the kernel logs; renews the redirect of DNS |
+//! | `gateway-log` | packets that the kernel logs; renews what lapses without us |
 //! | `inspect-N` | one an interface of `[inspect]`: frames, attempts |
+//! | `queue-…` | one a queue: first packets of connections through the gateway |
 //! | `ledger` | the only writer of the database |
 //!
 //! | module | what |
@@ -20,6 +21,7 @@
 //! | `sinkhole` | what blocked names lead to, and what it hears |
 //! | `inspect` | interfaces watched, on threads of their own |
 //! | `inspection` | the inspector's engine with its way to the ledger, for one thread |
+//! | `names` | names in the first packets of connections through the gateway |
 //! | `servers` | who is asked, followed where the system says it |
 //! | `status` | how it goes, as JSON |
 //! | `summary` | the few lines at the start |
@@ -31,6 +33,7 @@ mod follow;
 pub(super) mod gateway;
 mod inspect;
 mod inspection;
+mod names;
 mod servers;
 mod sinkhole;
 mod status;

@@ -12,17 +12,23 @@
 //! | `listed` | from the policy to address ranges by vendor, purpose and decision |
 //! | `table` | what an nftables table has, as far as it is needed here |
 //! | `plan` | the two tables that are wanted |
+//! | `inspect` | the rules that lead first packets to the inspector |
+//! | `marks` | what a connection's mark says of it |
 //! | `text` | a table in the words of `nft` |
 //! | `diff` | from one table to another without a gap |
 //! | `guard` | what enforcement must not cut off |
 //! | `along` | what an address set takes along |
+//! | `reset` | the reset of a connection |
 //! | `seen` | a packet that the kernel logged, as an attempt |
 
 mod along;
 mod diff;
 mod guard;
+mod inspect;
 mod listed;
+mod marks;
 mod plan;
+mod reset;
 mod seen;
 mod settings;
 mod table;
@@ -31,10 +37,16 @@ mod text;
 pub use along::{Along, along};
 pub use diff::{Change, diff};
 pub use guard::{Cut, Dependency, Facts, cuts};
+pub use inspect::{INSPECTED, REFUSED};
 pub use listed::{Kind, Listed, TooManyRanges};
-pub use plan::{ANSWERING, HOLD, Interfaces, LISTED_V4, LISTED_V6, LOGGED_SHARE, MAIN, UNLOGGED, Wanted, plan};
+pub use marks::{Mask, State};
+pub use plan::{
+    ANSWERING, HOLD, INSPECT_TCP, INSPECT_UDP, Interfaces, LISTED_V4, LISTED_V6, LOGGED_SHARE, MAIN, UNLOGGED, Wanted,
+    plan,
+};
+pub use reset::reset;
 pub use seen::{Marked, Packet, hit};
-pub use settings::{Clients, GatewaySettings, Handling, Redirect, Watching};
+pub use settings::{Clients, GatewaySettings, Handling, Inspection, Redirect, Watching};
 pub use table::{
     Chain, Element, Elements, Family, Hook, Key, Part, Priority, Protocol, Range, Rule, Set, SetKind, Table, Then,
 };

@@ -4,13 +4,14 @@
 //! other program can change it where the kernel lets us own it. `interdict` has what needs us alive: the redirect of DNS, which
 //! lapses by itself, and encrypted DNS on its own port.
 
+use super::inspect;
 use super::listed::{Kind, Listed};
 use super::settings::{Clients, GatewaySettings, Handling, Redirect, Watching};
 use super::table::{Chain, Element, Elements, Family, Hook, Key, Part, Protocol, Range, Rule, SetKind, Table, Then};
 use crate::base::model::Decision;
 use crate::policy::{Exception, Policy};
 use ipnet::IpNet;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -27,6 +28,11 @@ pub const UNLOGGED: &str = "unlogged";
 /// The set with port 53, as long as we answer.
 pub const ANSWERING: &str = "answering";
 
+/// The set with the ports of TCP whose connections are looked at, as long as we do.
+pub const INSPECT_TCP: &str = "inspect-tcp";
+/// The same for UDP.
+pub const INSPECT_UDP: &str = "inspect-udp";
+
 /// Packets a second of one source that are logged for each vendor and purpose, and how many at once.
 pub const LOGGED_SHARE: (u64, u32) = (10, 20);
 
@@ -34,6 +40,8 @@ pub const LOGGED_SHARE: (u64, u32) = (10, 20);
 const OUTSIDE: &str = "outside";
 /// Before filters of others, so that what they accept is not accepted for us.
 const FILTER_PRIORITY: i32 = -10;
+/// After listed addresses, which need nobody.
+const MAIN_PRIORITY: i32 = -9;
 /// Before others' redirects.
 const REDIRECT_PRIORITY: i32 = -110;
 /// Seconds after which a source that was logged counts as new: its next packet is logged whatever its share.
@@ -42,6 +50,8 @@ const LOGGED_TIMEOUT_S: u32 = 600;
 const LOGGED_MAX: u32 = 65_536;
 /// Exceptions for some clients that become rules; a longer list would be walked for every packet to a listed address.
 const EXCEPTIONS_MAX: usize = 1_000;
+/// DNS.
+const DNS: u16 = 53;
 /// DNS over TLS and over QUIC (RFC 7858, RFC 9250).
 const DOT: u16 = 853;
 /// Private and link-local space.
@@ -65,12 +75,26 @@ pub struct Wanted {
     pub hold: Table,
     /// [`MAIN`].
     pub main: Table,
+    /// What lapses in [`MAIN`] unless it is renewed: ports by set.
+    pub renewed: BTreeMap<&'static str, BTreeSet<u16>>,
 }
 
 /// Says what the kernel should have.
 #[must_use]
 pub fn plan(listed: &Listed, policy: &Policy, settings: &GatewaySettings, interfaces: &Interfaces) -> Wanted {
-    Wanted { hold: hold(listed, policy, settings, interfaces), main: main(settings, interfaces) }
+    let mut renewed = BTreeMap::new();
+    if settings.redirect.is_some() {
+        renewed.insert(ANSWERING, BTreeSet::from([DNS]));
+    }
+    if let Some(inspection) = &settings.inspect {
+        renewed.insert(INSPECT_TCP, inspection.tcp.clone());
+        renewed.insert(INSPECT_UDP, inspection.udp.clone());
+    }
+    Wanted {
+        hold: hold(listed, policy, settings, interfaces),
+        main: main(settings, interfaces, policy.epoch()),
+        renewed,
+    }
 }
 
 impl GatewaySettings {
@@ -141,7 +165,7 @@ fn first_only() -> Vec<Rule> {
 }
 
 /// A reset for TCP, an ICMP error for everything else.
-fn refusal() -> [Rule; 2] {
+pub(super) fn refusal() -> [Rule; 2] {
     [vec![Part::Is(Protocol::Tcp), Part::Then(Then::Reset)], vec![Part::Then(Then::Prohibited)]]
 }
 
@@ -177,32 +201,41 @@ fn spared(policy: &Policy, family: Family) -> impl Iterator<Item = Rule> + '_ {
 
 //----------- Main -----------------------------------------------------------
 
-fn main(settings: &GatewaySettings, interfaces: &Interfaces) -> Table {
+fn main(settings: &GatewaySettings, interfaces: &Interfaces, epoch: u64) -> Table {
     let mut table = Table { name: MAIN, ..Table::default() };
-    if settings.redirect.is_none() && settings.dot == Watching::Off {
+    if settings.redirect.is_none() && settings.dot == Watching::Off && settings.inspect.is_none() {
         return table;
     }
     let who = Who::new(&mut table, settings, interfaces);
     if let Some(redirect) = &settings.redirect {
         add_redirect(&mut table, redirect, settings, &who, interfaces);
     }
+    let inspect = settings.inspect.as_ref().map(|inspection| inspect::add(&mut table, inspection, &who, epoch));
+    let (mut rules, inspect) = inspect.unwrap_or_default();
+    rules.extend(who.not_outside());
     if settings.dot != Watching::Off {
-        let name: Arc<str> = "dot".into();
-        let word = if settings.dot == Watching::Refuse { "interdict dot refused" } else { "interdict dot observed" };
-        table.counters.insert(UNLOGGED.into());
-        let mut rules = if settings.dot == Watching::Observe { first_only() } else { Vec::new() };
-        rules.extend(logged(&mut table, &name, word, settings.log_group));
-        if settings.dot == Watching::Refuse {
-            rules.extend(refusal());
-        }
-        table.chains.push(Chain { name: Arc::clone(&name), hook: None, rules });
-        let mut rules = who.not_outside();
-        for family in Family::BOTH {
-            rules.push(vec![who.from(family), Part::ToPort(DOT), Part::Then(Then::Jump(Arc::clone(&name)))]);
-        }
-        table.chains.push(Chain { name: "forward".into(), hook: Some((Hook::Forward, FILTER_PRIORITY)), rules });
+        rules.extend(dot(&mut table, settings, &who));
+    }
+    rules.extend(inspect);
+    if settings.dot != Watching::Off || settings.inspect.is_some() {
+        table.chains.push(Chain { name: "forward".into(), hook: Some((Hook::Forward, MAIN_PRIORITY)), rules });
     }
     table
+}
+
+/// The chain for encrypted DNS, and the rules that lead there.
+fn dot(table: &mut Table, settings: &GatewaySettings, who: &Who) -> Vec<Rule> {
+    let name: Arc<str> = "dot".into();
+    let word = if settings.dot == Watching::Refuse { "interdict dot refused" } else { "interdict dot observed" };
+    table.counters.insert(UNLOGGED.into());
+    let mut rules = if settings.dot == Watching::Observe { first_only() } else { Vec::new() };
+    rules.extend(logged(table, &name, word, settings.log_group));
+    if settings.dot == Watching::Refuse {
+        rules.extend(refusal());
+    }
+    table.chains.push(Chain { name: Arc::clone(&name), hook: None, rules });
+    let to = |family| vec![who.from(family), Part::ToPort(DOT), Part::Then(Then::Jump(Arc::clone(&name)))];
+    Family::BOTH.map(to).to_vec()
 }
 
 fn add_redirect(
@@ -241,7 +274,7 @@ fn add_redirect(
 //----------- Who ------------------------------------------------------------
 
 /// The sets that say whose traffic is meant.
-struct Who {
+pub(super) struct Who {
     outside: Option<Arc<str>>,
     clients: [Arc<str>; 2],
 }
@@ -266,7 +299,8 @@ impl Who {
         self.outside.iter().map(rule).collect()
     }
 
-    fn from(&self, family: Family) -> Part {
+    /// Its source is a client's.
+    pub(super) fn from(&self, family: Family) -> Part {
         let [v4, v6] = &self.clients;
         Part::From(family, Arc::clone(if family == Family::V4 { v4 } else { v6 }))
     }
@@ -287,6 +321,7 @@ fn ranges(nets: &[IpNet], family: Family) -> Elements {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Inspection;
     use super::super::listed::tests::policy;
     use super::*;
     use crate::base::model::Stage;
@@ -301,6 +336,7 @@ mod tests {
             log_group: 7,
             redirect: None,
             dot: Watching::Off,
+            inspect: None,
         }
     }
 
@@ -368,6 +404,41 @@ mod tests {
         assert!(observed.iter().all(|rule| !rule.contains("reject") && !rule.contains("drop")), "{observed:?}");
         let blind = planned(&GatewaySettings { observe: false, ..settings() }, Vec::new()).hold;
         assert!(rules(&blind, "observe/o/unknown").is_empty());
+    }
+
+    #[test]
+    fn first_packets_of_clients_are_looked_at_and_what_was_judged_is_not() {
+        let inspection = Inspection {
+            tcp: [80, 443].into(),
+            udp: [443].into(),
+            queue: 50,
+            queues: 2,
+            mask: super::super::Mask::new(0xff00_0000).unwrap(),
+        };
+        let Wanted { main, renewed, .. } =
+            planned(&GatewaySettings { inspect: Some(inspection), ..settings() }, Vec::new());
+        let forward = rules(&main, "forward");
+        // Of the epoch 1: passed and refused.
+        assert_eq!(forward[0], "ct mark & 0xff000000 == 0x09000000 return");
+        assert_eq!(forward[1], "ct mark & 0xff000000 == 0x0a000000 jump refused");
+        assert_eq!(forward[2], "iifname @outside return");
+        assert_eq!(forward[3], "ip saddr @clients4 meta l4proto tcp th dport @inspect-tcp jump inspect");
+        assert_eq!(forward[4], "ip saddr @clients4 meta l4proto udp th dport @inspect-udp jump inspect");
+        let inspect = rules(&main, "inspect");
+        assert_eq!(inspect[0], "ct mark & 0xff000000 == 0x00000000 ip length 40 tcp doff 5 return");
+        assert_eq!(inspect.last().unwrap(), "queue flags bypass to 50-51");
+        let verdicts = rules(&main, "verdicts");
+        let passed = "meta mark & 0xff000000 == 0x09000000 ct mark set ct mark & 0x00ffffff ^ 0x09000000 \
+             meta mark set meta mark & 0x00ffffff return";
+        assert_eq!(verdicts[0], passed);
+        assert_eq!(verdicts[1], "meta mark & 0xff000000 == 0x05000000 meta mark set meta mark & 0x00ffffff return");
+        assert_eq!(
+            verdicts[3],
+            "meta mark & 0xff000000 == 0x06000000 meta mark set meta mark & 0x00ffffff jump refused"
+        );
+        assert_eq!(rules(&main, "refused")[1], "tcp flags & rst == rst drop");
+        assert_eq!(renewed[INSPECT_TCP], [80, 443].into());
+        assert!(main.sets[INSPECT_TCP].elements.is_empty(), "only who looks may say so");
     }
 
     #[test]

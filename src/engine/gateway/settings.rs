@@ -1,5 +1,6 @@
 //! How the gateway enforces, as the operator wants it.
 
+use super::marks::Mask;
 use crate::base::model::vocabulary;
 use ipnet::IpNet;
 use std::collections::BTreeSet;
@@ -46,6 +47,21 @@ pub struct Redirect {
     pub servers: Vec<IpNet>,
 }
 
+/// Names that are said in the first packets of connections: server names of TLS and QUIC, hosts of HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// Ports of TCP.
+    pub tcp: BTreeSet<u16>,
+    /// Ports of UDP.
+    pub udp: BTreeSet<u16>,
+    /// The number of the first queue from the kernel to us.
+    pub queue: u16,
+    /// How many there are.
+    pub queues: u16,
+    /// The bits of connection marks, and for a moment of packet marks, that are ours.
+    pub mask: Mask,
+}
+
 /// Everything about the gateway but the policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewaySettings {
@@ -65,6 +81,8 @@ pub struct GatewaySettings {
     pub redirect: Option<Redirect>,
     /// Encrypted DNS on port 853.
     pub dot: Watching,
+    /// Names in the first packets, if they are wanted.
+    pub inspect: Option<Inspection>,
 }
 
 impl GatewaySettings {

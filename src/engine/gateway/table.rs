@@ -175,6 +175,18 @@ pub enum Part {
     ToPortOf(Arc<str>),
     /// Its destination port is this.
     ToPort(u16),
+    /// The bits of its connection's mark are these: mask, value.
+    ConnMark(u32, u32),
+    /// The bits of its own mark are these: mask, value.
+    Mark(u32, u32),
+    /// It is TCP with a header of so many words and without data.
+    Bare(Family, u8),
+    /// It is a reset of TCP.
+    IsReset,
+    /// The bits of its connection's mark become these: mask, value.
+    SetConnMark(u32, u32),
+    /// These bits of its own mark become 0.
+    ClearMark(u32),
     /// It is counted.
     Count(Arc<str>),
     /// The source's share in this set of who is logged is not used up.
@@ -202,6 +214,8 @@ pub enum Then {
     Prohibited,
     /// It goes to this port of ours.
     Redirect(u16),
+    /// It waits for us in one of so many queues from this number on; where nobody reads them, it passes.
+    Queue(u16, u16),
 }
 
 /// A protocol over IP.

@@ -98,6 +98,13 @@ impl fmt::Display for Part {
             Self::Is(Protocol::Udp) => f.write_str("meta l4proto udp"),
             Self::ToPortOf(set) => write!(f, "th dport @{set}"),
             Self::ToPort(port) => write!(f, "th dport {port}"),
+            Self::ConnMark(mask, value) => write!(f, "ct mark & {mask:#010x} == {value:#010x}"),
+            Self::Mark(mask, value) => write!(f, "meta mark & {mask:#010x} == {value:#010x}"),
+            Self::Bare(Family::V4, words) => write!(f, "ip length {} tcp doff {words}", (5 + words) * 4),
+            Self::Bare(Family::V6, words) => write!(f, "ip6 length {} tcp doff {words}", words * 4),
+            Self::IsReset => f.write_str("tcp flags & rst == rst"),
+            Self::SetConnMark(mask, value) => write!(f, "ct mark set ct mark & {:#010x} ^ {value:#010x}", !mask),
+            Self::ClearMark(mask) => write!(f, "meta mark set meta mark & {:#010x}", !mask),
             Self::Count(counter) => write!(f, "counter name {counter:?}"),
             Self::Share(family, set) => {
                 let (rate, burst) = LOGGED_SHARE;
@@ -119,6 +126,8 @@ impl fmt::Display for Then {
             Self::Reset => f.write_str("reject with tcp reset"),
             Self::Prohibited => f.write_str("reject with icmpx admin-prohibited"),
             Self::Redirect(port) => write!(f, "redirect to :{port}"),
+            Self::Queue(first, 1) => write!(f, "queue flags bypass to {first}"),
+            Self::Queue(first, count) => write!(f, "queue flags bypass to {first}-{}", first + count - 1),
         }
     }
 }

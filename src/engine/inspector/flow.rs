@@ -257,6 +257,14 @@ impl State {
         }
     }
 
+    /// Forgets what was read; what starts anew is read again.
+    pub(super) fn let_go(&mut self) {
+        match self {
+            Self::Tcp(directions) => *directions = [Direction::done(), Direction::done()],
+            Self::Plain | Self::Quic(_) | Self::Dtls(_) => *self = Self::Plain,
+        }
+    }
+
     /// Whether something may still be read of it.
     pub(super) fn is_unread(&self) -> bool {
         match self {

@@ -304,17 +304,8 @@ impl Judge {
 
     fn name(&mut self, seen: &Seen<'_>) {
         let at = At { frame: seen.frame, time_ns: seen.time_ns };
-        let (channel, is_query) = match seen.kind {
-            NameKind::TlsSni | NameKind::DtlsSni => (Channel::TlsSni, false),
-            NameKind::QuicSni => (Channel::QuicSni, false),
-            NameKind::HttpHost | NameKind::H2cAuthority => (Channel::HttpHost, false),
-            NameKind::DnsQuery => (Channel::Dns, true),
-            NameKind::DnsResponse
-            | NameKind::MdnsQuery
-            | NameKind::LlmnrQuery
-            | NameKind::NbnsQuery
-            | NameKind::SsdpHost => return,
-        };
+        let Some(channel) = seen.kind.channel() else { return };
+        let is_query = channel == Channel::Dns;
         let ends = seen.ends;
         if is_query {
             self.query_around(at, ends);

@@ -12,6 +12,7 @@
 //! | [`Observation`], [`Seen`], [`NameKind`], [`Ends`], [`At`] | that |
 //! | [`Opening`], [`QuicOpening`], [`Openings`], [`First`], [`Hello`], [`Sunk`] | what is said first to a sinkhole, and what that is |
 //! | [`Judge`] | one verdict a flow; payload forms; what clients resolved; ways around a block |
+//! | [`Inline`], [`Ruling`] | what becomes of packets that wait for it |
 //! | [`Findings`], [`RowKey`], [`Row`], [`Incident`], [`Relay`], [`Blind`] | what came of it |
 //! | [`Attempt`], [`What`], [`Elsewhere`] | the same one by one, for the ledger, without what others record already |
 //!
@@ -26,6 +27,7 @@ pub mod endpoint;
 mod finding;
 mod flow;
 pub mod fragments;
+mod inline;
 mod judge;
 mod memory;
 mod names;
@@ -37,8 +39,9 @@ mod stream;
 pub use attempt::{Attempt, Elsewhere, What};
 pub use finding::{Blind, Findings, Incident, Relay, Row, RowKey};
 pub use flow::FlowLosses;
+pub use inline::{Inline, InlineCounters, LOOK_OCTETS_MAX, Ruling};
 pub use judge::Judge;
 pub use names::{Ends, NameKind, Seen};
 pub use opening::{First, Hello, OPENING_OCTETS_MAX, Opening, Openings, QuicOpening, Sunk};
 pub use reader::{At, Counters, Observation, Reader};
-pub use stream::StreamLosses;
+pub use stream::{Progress, StreamLosses};

@@ -1,6 +1,6 @@
 //! Names as they are told: by which protocol, from whom to whom.
 
-use crate::base::model::vocabulary;
+use crate::base::model::{Channel, vocabulary};
 use crate::base::name::NameRef;
 use std::net::IpAddr;
 
@@ -29,6 +29,20 @@ vocabulary! {
         H2cAuthority => "h2c-authority",
         /// The server name of a DTLS ClientHello.
         DtlsSni => "dtls-sni",
+    }
+}
+
+impl NameKind {
+    /// The channel of an attempt that is known by such a name; `None` where a name of this kind is no attempt of its own.
+    #[must_use]
+    pub const fn channel(self) -> Option<Channel> {
+        match self {
+            Self::TlsSni | Self::DtlsSni => Some(Channel::TlsSni),
+            Self::QuicSni => Some(Channel::QuicSni),
+            Self::HttpHost | Self::H2cAuthority => Some(Channel::HttpHost),
+            Self::DnsQuery => Some(Channel::Dns),
+            Self::DnsResponse | Self::MdnsQuery | Self::LlmnrQuery | Self::NbnsQuery | Self::SsdpHost => None,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::dialogue::{Hint, Said};
 use super::flow::{Direction, Flow, FlowLosses, Flows, Key, State, TCP, UDP};
 use super::fragments::{self, Fragments};
 use super::names::{Ends, NameKind, Seen};
-use super::stream::{Readings, Segment, Stream, StreamLosses, TOLD_MAX};
+use super::stream::{Progress, Readings, Segment, Stream, StreamLosses, TOLD_MAX};
 use crate::base::model::Mono;
 use crate::base::wire::host::Host;
 use crate::base::wire::http::{Request, Response};
@@ -75,6 +75,10 @@ pub struct Reader {
     at: At,
     counters: Counters,
     losses: StreamLosses,
+    /// The last packet's sender, and how far what it sends is read; `None` where it belongs to no flow.
+    last: Option<(Ends, Progress)>,
+    /// Where its flow is held.
+    last_at: u32,
 }
 
 impl Default for Reader {
@@ -93,12 +97,15 @@ impl Reader {
             at: At::default(),
             counters: Counters::default(),
             losses: StreamLosses::default(),
+            last: None,
+            last_at: 0,
         }
     }
 
     /// Takes the next frame; `tell` hears what it completes.
     pub fn handle_frame(&mut self, now: Mono, frame: &Frame<'_>, tell: Tell<'_>) {
         self.counters.frames += 1;
+        self.last = None;
         self.at = At { frame: self.counters.frames, time_ns: frame.time_ns };
         self.counters.truncated += u64::from(frame.missing() > 0);
         let Ok(packet) = frame.decode() else {
@@ -177,6 +184,7 @@ impl Reader {
             let segment = Segment { seq, octets: tcp.payload, is_sure, missing: ip.missing };
             ours.stream.segment(&segment, hint, losses, &mut |readings, said| told(now, ends, readings, &said, tell));
         }
+        (self.last, self.last_at) = (Some((ends, ours.stream.progress())), at);
         if tcp.flags.ack() {
             let back = ends.turned();
             let answered = !tcp.payload.is_empty();
@@ -202,6 +210,7 @@ impl Reader {
         };
         let Some(flow) = self.flows.get(at) else { return };
         count(&mut flow.octets, is_turned, ip);
+        (self.last, self.last_at) = (Some((ends, Progress::Over)), at);
         let is_dtls = is_dtls(udp.payload);
         if !is_dtls && !may_be_quic(udp.payload) {
             return;
@@ -219,6 +228,9 @@ impl Reader {
                     Found::Google(name) => host(now, ends, NameKind::QuicSni, name, tell),
                 });
                 self.counters.quic_unread += u64::from(client.gives_up());
+                if client.is_waiting() {
+                    self.last = Some((ends, Progress::Reading));
+                }
             }
             State::Dtls(reader) => {
                 if let Some(view) = reader.feed(udp.payload).and_then(|body| ClientHello::parse_dtls(body).ok()) {
@@ -272,6 +284,20 @@ impl Reader {
     pub fn finish(&mut self, tell: Tell<'_>) {
         for flow in self.flows.drain() {
             self.finish_flow(flow, tell);
+        }
+    }
+
+    /// Who sent the last packet, and how far what it sends is read; `None` where the packet belongs to no flow.
+    #[must_use]
+    pub const fn last(&self) -> Option<(Ends, Progress)> {
+        self.last
+    }
+
+    /// Lets go of what is held of the last packet's flow: nothing more is to be read of it.
+    pub fn let_go(&mut self) {
+        if let (Some(_), Some(flow)) = (self.last, self.flows.get(self.last_at)) {
+            flow.state.let_go();
+            self.flows.note(self.last_at);
         }
     }
 

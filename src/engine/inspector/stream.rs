@@ -31,6 +31,20 @@ pub(super) struct Segment<'a> {
     pub(super) missing: u32,
 }
 
+/// How far a direction is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing was said yet.
+    #[default]
+    Begun,
+    /// More may be said.
+    Reading,
+    /// All is said, unless the receiver takes other octets for it than those that were read.
+    Read,
+    /// It is all said, or not understood.
+    Over,
+}
+
 /// What was given up, in octets and times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamLosses {
@@ -133,6 +147,16 @@ impl Stream {
         !matches!(self, Self::Lost | Self::Done)
     }
 
+    /// How far it is read.
+    pub(super) fn progress(&self) -> Progress {
+        match self {
+            Self::Idle | Self::Opened(_) => Progress::Begun,
+            Self::Reading(readings) if readings.is_read() => Progress::Read,
+            Self::Reading(_) => Progress::Reading,
+            Self::Lost | Self::Done => Progress::Over,
+        }
+    }
+
     /// Octets that are held.
     pub(super) fn held(&self) -> usize {
         match self {
@@ -217,6 +241,12 @@ impl Readings {
             told: [0; TOLD_MAX],
             told_count: 0,
         }
+    }
+
+    /// Whether no reading wants more; what differs from them may still come, until the receiver has answered.
+    fn is_read(&self) -> bool {
+        let all = [Some(&self.first), self.last.as_ref(), self.sure.as_ref()];
+        all.into_iter().flatten().all(|reading| reading.dialogue.wants() == Wants::Nothing)
     }
 
     /// Whether there is more than one reading.

@@ -15,7 +15,7 @@
 //! some clients, no answer is marked.
 
 use super::stored::StoredAnswer;
-use crate::base::model::{Channel, Decision, Outcome};
+use crate::base::model::{Channel, Decision};
 use crate::base::name::{NameBuf, NameRef};
 use crate::base::wire::dns::{AnswerView, Record, Section, rtype};
 use crate::policy::{Hit, Policy, Subject, Verdict};
@@ -40,7 +40,7 @@ impl<'a> Asked<'a> {
 
     /// The question as an attempt, where a rule mentions it.
     pub(super) fn hit(&self) -> Option<Hit> {
-        hit(&self.verdict, false, Channel::Dns, self.name, None)
+        Hit::of(&self.verdict, false, Channel::Dns, self.name, None)
     }
 }
 
@@ -188,7 +188,7 @@ impl Walk<'_> {
 
     fn note(&mut self, verdict: Verdict, name: NameRef<'_>, address: Option<IpAddr>) -> Flow {
         self.touched |= verdict.rule.is_some() || verdict.exception.is_some();
-        let hit = || hit(&verdict, self.spared, Channel::DnsAnswer, name, address);
+        let hit = || Hit::of(&verdict, self.spared, Channel::DnsAnswer, name, address);
         if verdict.decision == Decision::Block && !self.spared {
             return Flow::Break(Judged::Block { verdict, hit: hit() });
         }
@@ -197,20 +197,4 @@ impl Walk<'_> {
         }
         Flow::Continue(())
     }
-}
-
-/// An attempt, where a rule had a say. `spared` makes an exception's of a block.
-fn hit(verdict: &Verdict, spared: bool, channel: Channel, name: NameRef<'_>, address: Option<IpAddr>) -> Option<Hit> {
-    let (decision, outcome) = match verdict.decision {
-        Decision::Block if spared => (Decision::Allow, Outcome::Excepted),
-        Decision::Block => (Decision::Block, Outcome::Blocked),
-        Decision::Observe => (Decision::Observe, Outcome::Observed),
-        // Nothing is listed, or an exception spared what is.
-        Decision::Allow => (Decision::Allow, Outcome::Excepted),
-    };
-    if decision == Decision::Allow && !spared && verdict.exception.is_none() {
-        return None;
-    }
-    let (rule, class) = verdict.rule.zip(verdict.class)?;
-    Some(Hit { rule, class, decision, outcome, channel, name: name.into(), address, port: None })
 }

@@ -1,6 +1,6 @@
 //! Messages of one transaction, and the numbers that `linux/netfilter/nf_tables.h` gives them.
 
-use super::encode;
+use super::encode::{self, Queueing};
 use super::kernel::Counted;
 use crate::engine::gateway::{Chain, Elements, Table};
 use crate::io::sys::netlink::Writer;
@@ -46,15 +46,16 @@ pub(super) struct Batch<'t> {
     pub(super) first: u32,
     sequence: u32,
     sets: u32,
+    queueing: Queueing,
     /// What each message is about.
     labels: Vec<String>,
 }
 
 impl<'t> Batch<'t> {
-    pub(super) fn new(table: &'t Table, sequence: u32) -> Self {
+    pub(super) fn new(table: &'t Table, sequence: u32, queueing: Queueing) -> Self {
         let mut writer = Writer::default();
         writer.message(BATCH_BEGIN, REQUEST, sequence, batch_header);
-        Self { table, writer, first: sequence, sequence, sets: 0, labels: Vec::new() }
+        Self { table, writer, first: sequence, sequence, sets: 0, queueing, labels: Vec::new() }
     }
 
     pub(super) fn message(&mut self, message: u16, flags: u16, body: impl FnOnce(&mut Writer), label: &str) {
@@ -102,9 +103,10 @@ impl<'t> Batch<'t> {
 
     pub(super) fn rules(&mut self, chain: &Chain) {
         for (at, rule) in (1..).zip(&chain.rules) {
+            let queueing = self.queueing;
             let body = |m: &mut Writer| {
                 m.text(2, &chain.name);
-                m.nested(4, |list| encode::rule(list, rule));
+                m.nested(4, |list| encode::rule(list, rule, queueing));
             };
             self.message(NEW_RULE, CREATE | APPEND, body, &format!("rule {at} of the chain {}", chain.name));
         }
@@ -120,6 +122,11 @@ impl<'t> Batch<'t> {
             };
             self.message(message, flags, body, &format!("elements of the set {set}"));
         }
+    }
+
+    /// The messages without the end of the transaction: the kernel looks at them and changes nothing.
+    pub(super) fn unfinished(self) -> (Writer, usize) {
+        (self.writer, self.labels.len())
     }
 
     pub(super) fn close(mut self) -> (Writer, Vec<String>) {

@@ -19,22 +19,49 @@ const CODE_DROP: i32 = 0;
 const CODE_JUMP: i32 = -3;
 const CODE_GOTO: i32 = -4;
 const CODE_RETURN: i32 = -5;
+const META_MARK: u32 = 3;
 const META_IIFNAME: u32 = 6;
 const META_NFPROTO: u32 = 15;
 const META_L4PROTO: u32 = 16;
 const BASE_NETWORK: u32 = 1;
 const BASE_TRANSPORT: u32 = 2;
+const CT_STATE: u32 = 0;
+const CT_MARK: u32 = 3;
 const OBJECT_COUNTER: u32 = 1;
 const INTERFACE_OCTETS: usize = 16;
+const TCP_RST: u8 = 4;
 
 /// The list element that expressions and elements are wrapped in.
 const LIST_ELEMENT: u16 = 1;
 
 //----------- Rules ----------------------------------------------------------
 
+/// How a rule can hand a packet to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queueing {
+    /// By nftables' own `queue`.
+    Native,
+    /// By the target NFQUEUE of iptables, called from our own table.
+    Target,
+    /// Not at all.
+    Missing,
+}
+
+impl Queueing {
+    /// In words.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "queue",
+            Self::Target => "xt target NFQUEUE",
+            Self::Missing => "none",
+        }
+    }
+}
+
 /// Writes the expressions of a rule.
-pub(super) fn rule(writer: &mut Writer, parts: &[Part]) {
-    let mut rule = Expressions { writer, family: None };
+pub(super) fn rule(writer: &mut Writer, parts: &[Part], queueing: Queueing) {
+    let mut rule = Expressions { writer, family: None, protocol: None, queueing };
     for part in parts {
         rule.part(part);
     }
@@ -44,6 +71,9 @@ struct Expressions<'w> {
     writer: &'w mut Writer,
     /// The family that is asked for already.
     family: Option<Family>,
+    /// The protocol that is asked for already.
+    protocol: Option<Protocol>,
+    queueing: Queueing,
 }
 
 impl Expressions<'_> {
@@ -59,12 +89,37 @@ impl Expressions<'_> {
             Part::FromNet(net) => self.address_within(Side::Source, *net),
             Part::ToNet(net) => self.address_within(Side::Destination, *net),
             Part::Established => self.established(),
-            Part::Is(protocol) => {
-                self.meta(META_L4PROTO);
-                self.equals(&[match protocol {
-                    Protocol::Tcp => 6,
-                    Protocol::Udp => 17,
-                }]);
+            Part::Is(protocol) => self.protocol(*protocol),
+            Part::ConnMark(mask, value) => {
+                self.ct(CT_MARK);
+                self.marked(*mask, *value);
+            }
+            Part::Mark(mask, value) => {
+                self.meta(META_MARK);
+                self.marked(*mask, *value);
+            }
+            Part::Bare(family, words) => self.bare(*family, *words),
+            Part::IsReset => {
+                self.protocol(Protocol::Tcp);
+                self.payload(BASE_TRANSPORT, 13, 1);
+                self.masked(&[TCP_RST]);
+                self.equals(&[TCP_RST]);
+            }
+            Part::SetConnMark(mask, value) => {
+                self.ct(CT_MARK);
+                self.bits(&(!mask).to_ne_bytes(), &value.to_ne_bytes());
+                self.expression("ct", |data| {
+                    data.number(2, CT_MARK);
+                    data.number(4, REGISTER);
+                });
+            }
+            Part::ClearMark(mask) => {
+                self.meta(META_MARK);
+                self.masked(&(!mask).to_ne_bytes());
+                self.expression("meta", |data| {
+                    data.number(2, META_MARK);
+                    data.number(3, REGISTER);
+                });
             }
             Part::ToPortOf(set) => {
                 self.payload(BASE_TRANSPORT, 2, 2);
@@ -94,6 +149,7 @@ impl Expressions<'_> {
                 self.lookup(map, false, Some(REGISTER_VERDICT));
             }
             Then::Jump(chain) => self.verdict(CODE_JUMP, Some(chain)),
+            Then::Queue(first, count) => self.queue(*first, *count),
             Then::Return => self.verdict(CODE_RETURN, None),
             Then::Drop => self.verdict(CODE_DROP, None),
             Then::Reset => self.expression("reject", |data| data.number(1, 1)),
@@ -111,6 +167,62 @@ impl Expressions<'_> {
                     data.number(3, 2);
                 });
             }
+        }
+    }
+
+    fn protocol(&mut self, protocol: Protocol) {
+        if self.protocol == Some(protocol) {
+            return;
+        }
+        self.protocol = Some(protocol);
+        self.meta(META_L4PROTO);
+        self.equals(&[match protocol {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+        }]);
+    }
+
+    /// Whether the length of a packet leaves no room for data behind a header of so many words.
+    fn bare(&mut self, family: Family, words: u8) {
+        self.of_family(family);
+        // IPv4 has the length of all in its header, IPv6 that of what follows it.
+        let (offset, header) = if family == Family::V4 { (2, 20) } else { (4, 0) };
+        self.payload(BASE_NETWORK, offset, 2);
+        self.equals(&(header + u16::from(words) * 4).to_be_bytes());
+        self.protocol(Protocol::Tcp);
+        self.payload(BASE_TRANSPORT, 12, 1);
+        self.masked(&[0xf0]);
+        self.equals(&[words << 4]);
+    }
+
+    fn ct(&mut self, key: u32) {
+        self.expression("ct", |data| {
+            data.number(2, key);
+            data.number(1, REGISTER);
+        });
+    }
+
+    fn marked(&mut self, mask: u32, value: u32) {
+        self.masked(&mask.to_ne_bytes());
+        self.equals(&value.to_ne_bytes());
+    }
+
+    fn queue(&mut self, first: u16, count: u16) {
+        /// Where nobody reads the queue, packets pass.
+        const BYPASS: u16 = 1;
+        match self.queueing {
+            Queueing::Native => self.expression("queue", |data| {
+                data.attribute(1, &first.to_be_bytes());
+                data.attribute(2, &count.to_be_bytes());
+                data.attribute(3, &BYPASS.to_be_bytes());
+            }),
+            Queueing::Target => self.expression("target", |data| {
+                data.text(1, "NFQUEUE");
+                data.number(2, 3);
+                let info = [first, count, BYPASS, 0].map(u16::to_ne_bytes);
+                data.attribute(3, &info.concat());
+            }),
+            Queueing::Missing => self.verdict(CODE_RETURN, None),
         }
     }
 
@@ -164,6 +276,17 @@ impl Expressions<'_> {
 
     /// Loads an address, after asking for its family where that is not known yet.
     fn address(&mut self, family: Family, side: Side) {
+        self.of_family(family);
+        let (offset, length) = match (family, side) {
+            (Family::V4, Side::Source) => (12, 4),
+            (Family::V4, Side::Destination) => (16, 4),
+            (Family::V6, Side::Source) => (8, 16),
+            (Family::V6, Side::Destination) => (24, 16),
+        };
+        self.payload(BASE_NETWORK, offset, length);
+    }
+
+    fn of_family(&mut self, family: Family) {
         if self.family != Some(family) {
             self.family = Some(family);
             self.meta(META_NFPROTO);
@@ -172,13 +295,6 @@ impl Expressions<'_> {
                 Family::V6 => 10,
             }]);
         }
-        let (offset, length) = match (family, side) {
-            (Family::V4, Side::Source) => (12, 4),
-            (Family::V4, Side::Destination) => (16, 4),
-            (Family::V6, Side::Source) => (8, 16),
-            (Family::V6, Side::Destination) => (24, 16),
-        };
-        self.payload(BASE_NETWORK, offset, length);
     }
 
     fn address_in(&mut self, family: Family, side: Side, set: &str, not: bool) {
@@ -198,10 +314,7 @@ impl Expressions<'_> {
     fn established(&mut self) {
         /// `established` and `related`, in the order of the processor as the kernel has them.
         const STATES: u32 = 0x6;
-        self.expression("ct", |data| {
-            data.number(2, 0);
-            data.number(1, REGISTER);
-        });
+        self.ct(CT_STATE);
         self.masked(&STATES.to_ne_bytes());
         self.expression("cmp", |data| {
             data.number(1, REGISTER);
@@ -211,12 +324,17 @@ impl Expressions<'_> {
     }
 
     fn masked(&mut self, mask: &[u8]) {
+        self.bits(mask, &vec![0; mask.len()]);
+    }
+
+    /// Keeps the bits of a mask and turns round those of `flipped`.
+    fn bits(&mut self, mask: &[u8], flipped: &[u8]) {
         self.expression("bitwise", |data| {
             data.number(1, REGISTER);
             data.number(2, REGISTER);
             data.number(3, u32::try_from(mask.len()).unwrap_or_default());
             data.nested(4, |inner| inner.attribute(1, mask));
-            data.nested(5, |inner| inner.attribute(1, &vec![0; mask.len()]));
+            data.nested(5, |inner| inner.attribute(1, flipped));
         });
     }
 

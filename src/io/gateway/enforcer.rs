@@ -1,14 +1,10 @@
 //! Keeps the kernel as it is wanted: puts tables in force, changes them by their differences, mends what others did to them.
 
+use super::encode::Queueing;
 use super::kernel::{Counted, Held, Kernel, KernelError, Shape};
-use crate::engine::gateway::{ANSWERING, Element, HOLD, MAIN, Table, Wanted, diff};
+use crate::engine::gateway::{Element, HOLD, MAIN, Table, Wanted, diff};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-
-/// The port of DNS.
-const DNS: u16 = 53;
-/// How long the redirect of DNS goes on after it was last renewed.
-pub const REDIRECT_LIFETIME: Duration = Duration::from_secs(5);
 
 /// The tables that are in force, and the way to the kernel.
 #[derive(Debug)]
@@ -116,6 +112,12 @@ impl Enforcer {
         Ok(Found { hold: self.kernel.held(HOLD)?, main: self.kernel.held(MAIN)?, counters })
     }
 
+    /// How rules hand packets to us, on this kernel.
+    #[must_use]
+    pub const fn queueing(&self) -> Queueing {
+        self.kernel.queueing()
+    }
+
     /// Removes both tables; says which were there.
     ///
     /// # Errors
@@ -133,7 +135,8 @@ impl Enforcer {
     }
 }
 
-/// Lets the redirect of DNS go on for [`REDIRECT_LIFETIME`] from now. It has a way to the kernel of its own: whoever renews must wait for
+/// Lets go on what lapses unless it is renewed: the redirect of DNS, the inspection of names. It has a way to the kernel of its own:
+/// whoever renews must wait for
 /// nothing else.
 #[derive(Debug)]
 pub struct Renewer {
@@ -149,12 +152,13 @@ impl Renewer {
         Ok(Self { kernel: Kernel::open()? })
     }
 
-    /// Renews it.
+    /// Renews ports of a set; they go on for `lifetime`.
     ///
     /// # Errors
     /// What the kernel refuses: the table may be gone, until it is mended.
-    pub fn renew(&mut self) -> Result<(), KernelError> {
+    pub fn renew(&mut self, set: &str, ports: &BTreeSet<u16>, lifetime: Duration) -> Result<(), KernelError> {
         let table = Table { name: MAIN, ..Table::default() };
-        self.kernel.renew(&table, ANSWERING, Element::Port(DNS), REDIRECT_LIFETIME)
+        let elements = ports.iter().map(|port| (Element::Port(*port), None)).collect();
+        self.kernel.renew(&table, set, &elements, lifetime)
     }
 }

@@ -8,8 +8,8 @@ use super::batch::{
     GET_OBJECT, GET_RULE, GET_SET, GET_TABLE, NEW_ELEMENTS, NEW_TABLE, OBJECT_COUNTER, OWNER, PERSIST, REQUEST,
     generic, kind,
 };
-use super::encode;
-use crate::engine::gateway::{Change, Element, Elements, Table};
+use super::encode::{self, Queueing};
+use crate::engine::gateway::{Chain, Change, Elements, Hook, Part, Table, Then};
 use crate::io::sys::netlink::{Message, Netlink, Writer, attribute, attributes, text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LISTING_TRIES_MAX: usize = 50;
 /// Octets that may wait to be received.
 const RECEIVE_OCTETS: usize = 8 << 20;
+
+/// The table that is never made: it only asks whether one could be.
+const PROBED: &str = "interdict-probed";
 
 /// Why the kernel does not have what it should.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +84,7 @@ pub struct Shape {
 pub struct Kernel {
     socket: Netlink,
     sequence: u32,
+    queueing: Queueing,
 }
 
 impl Kernel {
@@ -91,9 +95,42 @@ impl Kernel {
     pub fn open() -> Result<Self, KernelError> {
         let socket = Netlink::open(PATIENCE).map_err(unsuitable)?;
         socket.make_room(1 << 20, RECEIVE_OCTETS).map_err(unsuitable)?;
-        let mut made = Self { socket, sequence: 0 };
+        let mut made = Self { socket, sequence: 0, queueing: Queueing::Native };
         made.list(GET_TABLE, |_| {}, |_| {}).map_err(unsuitable)?;
+        while made.queueing != Queueing::Missing && !made.takes_queue().map_err(KernelError::Silent)? {
+            made.queueing = if made.queueing == Queueing::Native { Queueing::Target } else { Queueing::Missing };
+        }
         Ok(made)
+    }
+
+    /// How rules hand packets to us, on this kernel.
+    #[must_use]
+    pub const fn queueing(&self) -> Queueing {
+        self.queueing
+    }
+
+    /// Whether the kernel would take a rule that hands packets to us, as it would be written. Nothing is changed.
+    fn takes_queue(&mut self) -> io::Result<bool> {
+        let rules = vec![vec![Part::Then(Then::Queue(0, 1))]];
+        let chain = Chain { name: "forward".into(), hook: Some((Hook::Forward, 0)), rules };
+        let table = Table { name: PROBED, ..Table::default() };
+        let mut batch = Batch::new(&table, self.sequence, self.queueing);
+        batch.message(NEW_TABLE, CREATE, |_| {}, "a table");
+        batch.chain(&chain);
+        batch.rules(&chain);
+        let (writer, messages) = batch.unfinished();
+        self.sequence = self.sequence.wrapping_add(u32::try_from(messages).unwrap_or(0));
+        self.socket.send(writer.octets())?;
+        loop {
+            for message in self.socket.receive()?.filter(|message| i32::from(message.kind) == libc::NLMSG_ERROR) {
+                match message.acknowledged() {
+                    // It may be that only the right to change anything is missing; that is said when something is changed.
+                    Err(_) => return Ok(false),
+                    Ok(()) if message.sequence == self.sequence => return Ok(true),
+                    Ok(()) => {}
+                }
+            }
+        }
     }
 
     /// Puts a table in force in place of what is there under its name; what counters counted stays. `own` where nobody else should be
@@ -117,7 +154,7 @@ impl Kernel {
         let counted = self.counters(table.name)?;
         let keeps = there.is_some_and(|there| there & PERSIST == flags & PERSIST);
         let (chains, sets) = (self.names(GET_CHAIN, table.name, 3)?, self.names(GET_SET, table.name, 2)?);
-        let mut batch = Batch::new(table, self.sequence);
+        let mut batch = Batch::new(table, self.sequence, self.queueing);
         if there.is_some() && !keeps {
             batch.message(DELETE_TABLE, 0, |_| {}, "the removal of the old table");
         }
@@ -158,7 +195,7 @@ impl Kernel {
         if changes.is_empty() {
             return Ok(());
         }
-        let mut batch = Batch::new(new, self.sequence);
+        let mut batch = Batch::new(new, self.sequence, self.queueing);
         let chain = |name: &str| new.chains.iter().find(|chain| &*chain.name == name);
         for change in changes {
             match change {
@@ -186,20 +223,25 @@ impl Kernel {
         self.commit(batch)
     }
 
-    /// Lets an element of a timed set live for `lifetime` from now on.
+    /// Lets elements of a timed set live for `lifetime` from now on.
     ///
     /// # Errors
     /// What the kernel refuses.
-    pub fn renew(&mut self, table: &Table, set: &str, element: Element, lifetime: Duration) -> Result<(), KernelError> {
+    pub fn renew(
+        &mut self,
+        table: &Table,
+        set: &str,
+        elements: &Elements,
+        lifetime: Duration,
+    ) -> Result<(), KernelError> {
         let lifetime = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
-        let elements = Elements::from([(element, None)]);
         // An element that is there keeps the end that it has, so it goes first; one that is not there cannot go.
         for goes_first in [true, false] {
-            let mut batch = Batch::new(table, self.sequence);
+            let mut batch = Batch::new(table, self.sequence, self.queueing);
             if goes_first {
-                batch.elements(DELETE_ELEMENTS, set, &elements, None);
+                batch.elements(DELETE_ELEMENTS, set, elements, None);
             }
-            batch.elements(NEW_ELEMENTS, set, &elements, Some(lifetime));
+            batch.elements(NEW_ELEMENTS, set, elements, Some(lifetime));
             match self.commit(batch) {
                 Err(KernelError::Refused { error, .. }) if goes_first && error.raw_os_error() == Some(libc::ENOENT) => {
                 }
@@ -218,7 +260,7 @@ impl Kernel {
             return Ok(false);
         }
         let table = Table { name, ..Table::default() };
-        let mut batch = Batch::new(&table, self.sequence);
+        let mut batch = Batch::new(&table, self.sequence, self.queueing);
         batch.message(DELETE_TABLE, 0, |_| {}, "the removal of the table");
         self.commit(batch).map(|()| true)
     }

@@ -7,6 +7,8 @@
 //! | `enforcer` | keeps the kernel as it is wanted |
 //! | `kernel` | tables put in force, changed, looked at and removed, each at once or not at all |
 //! | `watch` | hears when anybody changes the packet filter |
+//! | `queue` | packets that wait for our word |
+//! | `reset` | resets in a client's name |
 //! | `log` | packets that the kernel logs |
 //! | `system` | interfaces, routes, settings |
 //!
@@ -17,11 +19,16 @@ mod encode;
 mod enforcer;
 mod kernel;
 mod log;
+mod queue;
+mod reset;
 mod system;
 mod watch;
 
-pub use enforcer::{Enforcer, Found, REDIRECT_LIFETIME, Renewer};
+pub use encode::Queueing;
+pub use enforcer::{Enforcer, Found, Renewer};
 pub use kernel::{Counted, Held, Kernel, KernelError, Shape};
 pub use log::{Log, LogError, Logged};
+pub use queue::{Queue, QueueError, Waiting, Word};
+pub use reset::Resetter;
 pub use system::{Sysctl, System};
 pub use watch::Watch;

@@ -104,6 +104,22 @@ impl Netlink {
     }
 }
 
+impl Netlink {
+    /// Takes one piece if there is one already.
+    ///
+    /// # Errors
+    /// As for [`Self::receive`]; `WouldBlock` where there is none.
+    pub fn receive_now(&mut self) -> io::Result<Messages<'_>> {
+        // SAFETY: the buffer is live, writable and as long as is said; the kernel writes no more than that.
+        let length = unsafe {
+            let to = self.buffer.as_mut_ptr().cast();
+            libc::recv(self.socket.as_raw_fd(), to, self.buffer.len(), libc::MSG_DONTWAIT)
+        };
+        let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+        Ok(Messages { left: self.buffer.get(..length).unwrap_or_default() })
+    }
+}
+
 /// The messages of one piece.
 #[derive(Clone, Debug)]
 pub struct Messages<'a> {
@@ -180,6 +196,11 @@ impl Writer {
     #[must_use]
     pub fn octets(&self) -> &[u8] {
         &self.octets
+    }
+
+    /// Forgets all that was written.
+    pub fn clear(&mut self) {
+        self.octets.clear();
     }
 
     /// Writes a message: kind, flags and sequence of its header, and what `body` writes.

@@ -78,6 +78,19 @@ impl Keys {
         let nonce = aead::Nonce::assume_unique_for_key(nonce);
         self.packet.open_in_place(nonce, aead::Aad::from(&*header), sealed).ok().map(|frames| &*frames)
     }
+
+    /// Seals frames behind a header that ends with a packet number of one octet: the inverse of [`Self::open`].
+    pub(super) fn seal(&self, mut packet: Vec<u8>, number_at: usize, frames: &[u8]) -> Option<Vec<u8>> {
+        let (mut nonce, mut sealed) = (self.iv, frames.to_vec());
+        *nonce.last_mut()? ^= packet.get(number_at)?;
+        let nonce = aead::Nonce::assume_unique_for_key(nonce);
+        self.packet.seal_in_place_append_tag(nonce, aead::Aad::from(&packet[..]), &mut sealed).ok()?;
+        packet.extend(sealed);
+        let [mask_first, mask, ..] = self.header.new_mask(packet.get(number_at + 4..number_at + 20)?).ok()?;
+        *packet.first_mut()? ^= mask_first & 0x0f;
+        *packet.get_mut(number_at)? ^= mask;
+        Some(packet)
+    }
 }
 
 #[cfg(test)]
@@ -97,16 +110,7 @@ pub(super) mod testing {
         packet.extend((0x4000 | len).to_be_bytes());
         let number_at = packet.len();
         packet.push(number);
-        let mut nonce = keys.iv;
-        nonce[11] ^= number;
-        let mut sealed = frames.to_vec();
-        let nonce = aead::Nonce::assume_unique_for_key(nonce);
-        keys.packet.seal_in_place_append_tag(nonce, aead::Aad::from(&packet[..]), &mut sealed).unwrap();
-        packet.extend(sealed);
-        let mask = keys.header.new_mask(&packet[number_at + 4..number_at + 20]).unwrap();
-        packet[0] ^= mask[0] & 0x0f;
-        packet[number_at] ^= mask[1];
-        packet
+        keys.seal(packet, number_at, frames).unwrap()
     }
 }
 

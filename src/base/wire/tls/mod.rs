@@ -5,8 +5,10 @@
 //! | [`HelloStream`] | from octets of a stream, in any cuts, to the ClientHello that they carry |
 //! | [`ClientHello`] | a checked view of that message: server name, ALPN, versions, whether a name is hidden |
 //! | [`ja4`] | the JA4 fingerprint of a client |
+//! | [`client_hello`], [`record`] | one written, for probes |
 //! | [`DtlsHello`] | the same from datagrams, fragments joined |
 
+mod compose;
 mod dtls;
 mod hello;
 mod ja4;
@@ -15,6 +17,7 @@ mod stream;
 #[cfg(test)]
 pub(crate) use hello::testing;
 
+pub use compose::{client_hello, record};
 pub use dtls::{DTLS_RECORD_OCTETS, DtlsHello, is_dtls};
 pub use hello::{Alpns, ClientHello, Extensions, Hidden};
 pub use ja4::{Transport, ja4};

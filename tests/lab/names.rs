@@ -1,0 +1,208 @@
+//! Names in the first packets of connections: real clients, cut and large hellos, QUIC, and what becomes of connections that were open.
+
+use crate::gateway::{enforcing, named_row};
+use crate::net::{Net, site};
+use crate::space::{on, part, sh, until};
+use crate::tier;
+use serde_json::Value;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// A web server of the internet: TLS and HTTP on ports of its own, since the internet answers on the usual ones.
+const WEB: &str = "
+daemon off; pid web.pid; error_log stderr crit; worker_processes 1; user root;
+events { worker_connections 512; }
+http {
+    access_log off; client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
+    server {
+        listen 192.0.2.20:8443 ssl http2; listen [2001:db8:900d::20]:8443 ssl http2;
+        listen 192.0.2.20:8080; listen [2001:db8:900d::20]:8080;
+        ssl_certificate cert.pem; ssl_certificate_key key.pem;
+        location / { return 200 \"served\"; }
+    }
+}
+";
+
+/// The ports beside the usual ones.
+const PORTS: &str = "inspect_tcp = [80, 443, 8080, 8443]\ninspect_udp = [443]\n";
+const LISTED: &str = "a.update.acme.example";
+const OTHER: &str = "other.example";
+
+/// What real clients and our own say to whom, with the name in place of NAME, and the channel that has it in the ledger.
+const CLIENTS: &[(&str, &str)] = &[
+    ("curl -sk --max-time 5 --connect-to ::192.0.2.20:8443 https://NAME/", "tls-sni"),
+    ("curl -sk --max-time 5 --http1.1 --tls-max 1.2 --connect-to ::192.0.2.20:8443 https://NAME/", "tls-sni"),
+    ("curl -sk --max-time 5 --connect-to ::[2001:db8:900d::20]:8443 https://NAME/", "tls-sni"),
+    ("curl -s --max-time 5 --connect-to ::192.0.2.20:8080 http://NAME/", "http-host"),
+    ("curl -s --max-time 5 --connect-to ::[2001:db8:900d::20]:8080 http://NAME/", "http-host"),
+    ("curl -s --max-time 5 --connect-to ::192.0.2.20:8080 http://other.example/ http://NAME/", "http-host"),
+    ("GET | openssl s_client -quiet -connect 192.0.2.20:8443 -servername NAME 2>/dev/null", "tls-sni"),
+    ("GET | openssl s_client -quiet -tls1_2 -connect 192.0.2.20:8443 -servername NAME 2>/dev/null", "tls-sni"),
+    (
+        "GET | openssl s_client -quiet -max_send_frag 512 -connect 192.0.2.20:8443 -servername NAME 2>/dev/null",
+        "tls-sni",
+    ),
+];
+
+/// Our own clients: kind, address, octets of padding, octets of each segment (0: all at once).
+const OWN: &[(&str, &str, u16, usize, &str)] = &[
+    ("tls", "192.0.2.7", 0, 0, "tls-sni"),
+    ("tls", "192.0.2.7", 0, 1, "tls-sni"),
+    ("tls", "192.0.2.7", 0, 40, "tls-sni"),
+    ("tls", "192.0.2.7", 1_700, 0, "tls-sni"),
+    ("tls", "192.0.2.7", 1_700, 700, "tls-sni"),
+    ("tls", "2001:db8:900d::7", 1_700, 1_200, "tls-sni"),
+    ("tls", "192.0.2.7", 12_000, 0, "tls-sni"),
+    ("quic1", "192.0.2.7", 0, 0, "quic-sni"),
+    ("quic1", "192.0.2.7", 1_500, 0, "quic-sni"),
+    ("quic2", "192.0.2.7", 0, 0, "quic-sni"),
+    ("quic2", "192.0.2.7", 1_500, 0, "quic-sni"),
+    ("quic1", "2001:db8:900d::7", 1_500, 0, "quic-sni"),
+    ("http", "192.0.2.7", 0, 0, "http-host"),
+    ("http", "192.0.2.7", 0, 7, "http-host"),
+];
+
+/// The web server; it ends with this.
+struct Web(Child);
+
+impl Web {
+    fn start() -> Option<Self> {
+        let nginx = tier::program("nginx")?;
+        sh(&format!(
+            "mkdir -p /run/web/logs && cd /run/web && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem \
+             -out cert.pem -subj /CN=web.example -days 30 2>/dev/null && cat > web.conf <<'END'\n{WEB}\nEND"
+        ));
+        let mut command = on("internet", nginx);
+        let web = Self(command.args(["-p", "/run/web", "-c", "web.conf"]).stdout(Stdio::null()).spawn().unwrap());
+        until("the web server answers", Duration::from_secs(10), || {
+            fetch("curl -s --max-time 1 --connect-to ::192.0.2.20:8080 http://other.example/") == "served"
+        });
+        Some(web)
+    }
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What a client of the client's host gets.
+fn fetch(line: &str) -> String {
+    let line = line.replace("GET |", "printf 'GET / HTTP/1.0\\r\\n\\r\\n' |");
+    let output = on("client", "sh").args(["-c", &line]).stderr(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    // What follows the head of a reply.
+    text.rsplit("\r\n\r\n").next().unwrap_or_default().to_owned()
+}
+
+/// What our own client came to.
+fn own((kind, to, padding, segment, _): &(&str, &str, u16, usize, &str), name: &str) -> String {
+    let child = part("client", &format!("say {kind} {to} {name} {padding} {segment}"));
+    let text = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("said ")).unwrap_or_else(|| panic!("{text}")).to_owned()
+}
+
+/// Waits until the kernel hands us packets.
+fn looking() {
+    until("names are looked at", Duration::from_secs(10), || {
+        sh("nft list set inet interdict inspect-tcp").contains("443")
+            && sh("nft list set inet interdict inspect-udp").contains("443")
+    });
+}
+
+pub(crate) fn real_clients_are_told_by_their_names() {
+    let net = Net::new();
+    let web = Web::start();
+    let clients = if web.is_some() && tier::program("curl").is_some() { CLIENTS } else { &[] };
+    let site = site(PORTS);
+    let daemon = site.start();
+    let status = enforcing(&daemon);
+    looking();
+    println!("packets wait for us by {}", status["queue"]);
+    let mut rows = 0;
+    for (line, channel) in clients {
+        let (with, without) = (fetch(&line.replace("NAME", LISTED)), fetch(&line.replace("NAME", OTHER)));
+        println!("{channel:9} listed: {with:8} not listed: {without:12} {}", line.split(" 2>").next().unwrap());
+        // Two requests on one connection: the first one is served.
+        let (blocked, open) = if line.contains("http://other") { ("served", "servedserved") } else { ("", "served") };
+        assert_eq!((with.as_str(), without.as_str()), (blocked, open), "{line}");
+        rows += 1;
+    }
+    for case in OWN {
+        let (with, without) = (own(case, LISTED), own(case, OTHER));
+        println!("{:9} listed: {with:10} not listed: {without:12} {case:?}", case.4);
+        let refused = if case.4 == "quic-sni" { "prohibited" } else { "reset" };
+        assert_eq!((with.as_str(), without.as_str()), (refused, "open"), "{case:?}");
+        rows += 1;
+    }
+    println!("{rows} rows");
+    for channel in ["tls-sni", "http-host", "quic-sni"] {
+        named_row(&site, "10.1.0.2", "update", "block", channel);
+    }
+    let inspect = &daemon.status()["gateway"]["inspect"];
+    println!("{inspect}");
+    assert_eq!(
+        (&inspect["restarts"], &inspect["resets_failed"], &inspect["overruns"]),
+        (&0.into(), &0.into(), &0.into())
+    );
+    assert_eq!(net.seen("listed"), 0);
+    servers_are_reset();
+}
+
+/// No connection that was refused is left open at its server.
+fn servers_are_reset() {
+    until("no refused connection is left at its server", Duration::from_secs(3), || {
+        sh("ip netns exec internet ss -tnH state established '( sport = :443 or sport = :8443 or sport = :8080 )'")
+            .is_empty()
+    });
+}
+
+/// A connection that keeps talking, and was begun with a name.
+fn talker(name: &str, port: &str, seconds: usize) -> Child {
+    part("client", &format!("talk-as {name} 192.0.2.9:{port} {seconds}"))
+}
+
+/// When a connection broke after it began, in seconds.
+fn broke(talker: Child) -> Option<f64> {
+    let text = String::from_utf8(talker.wait_with_output().unwrap().stdout).unwrap();
+    let line = text.lines().find(|line| line.starts_with("unbroken") || line.starts_with("broken")).unwrap();
+    line.strip_prefix("broken after ").map(|words| words.split(' ').next().unwrap().parse().unwrap())
+}
+
+pub(crate) fn a_new_ban_ends_open_connections() {
+    let net = Net::new();
+    let site = site("[[blocklist]]\nid = \"late\"\npath = \"late.txt\"\nformat = \"domains\"\n");
+    site.write("late.txt", "nothing.example\n");
+    let daemon = site.start();
+    enforcing(&daemon);
+    looking();
+    let talkers = [("late.example", "443"), ("late.example", "80"), (OTHER, "443"), (OTHER, "80")];
+    let begun = Instant::now();
+    let running = talkers.map(|(name, port)| talker(name, port, 8));
+    std::thread::sleep(Duration::from_secs(3));
+    let packets = |daemon: &crate::daemon::Daemon| daemon.status()["gateway"]["inspect"]["packets"].as_u64().unwrap();
+    let before = packets(&daemon);
+    std::thread::sleep(Duration::from_millis(500));
+    println!("{} packets left the kernel in half a second of four connections", packets(&daemon) - before);
+    site.write("late.txt", "late.example\n");
+    let asked = begun.elapsed();
+    assert!(site.program(&["reload"]).status.success());
+    let reloaded = begun.elapsed();
+    for ((name, port), running) in talkers.iter().zip(running) {
+        let broke = broke(running);
+        println!(
+            "{name} port {port}: broke at {broke:?} s; the reload was asked for at {asked:?}, done at {reloaded:?}"
+        );
+        match broke {
+            Some(at) if *name != OTHER => {
+                assert!(at >= asked.as_secs_f64() - 0.5 && at <= reloaded.as_secs_f64() + 1.5, "{name}: {at}");
+            }
+            other => assert!(other.is_none() && *name == OTHER, "{name} port {port}: {other:?}"),
+        }
+    }
+    assert_eq!(net.seen("listed"), 0);
+    let refused: &Value = &daemon.status()["gateway"]["counters"]["refused"]["packets"];
+    assert!(refused.as_u64().unwrap() >= 2, "{refused}");
+}
