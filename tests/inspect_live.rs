@@ -66,7 +66,7 @@ operator = "Somebody"
 source = ["s"]
 confidence = "high"
 [[port]]
-port = ["13111"]
+port = ["13111", "14000"]
 proto = "tcp"
 use = "relay"
 relay = true
@@ -244,18 +244,18 @@ fn the_daemon_records_what_passes() {
         let home = home("[inspect]\ninterfaces = [\"right\"]\n");
         let daemon = home.start();
         let mut wire = Wire::new();
-        status(&home, "it reads", |status| status["inspect"][0]["failed"].is_null());
-        // Until the ring is there, what is sent is not seen.
-        status(&home, "frames arrive", |status| {
-            wire_hello();
-            status["inspect"][0]["frames"].as_u64().unwrap() > 0
-        });
+        status(&home, "it reads", |status| status["inspect"][0]["reading"] == true);
         let port = daemon.address.port();
         wire.handshake(40_001, "cdn.acme.example");
-        wire.send(&query([9, 9, 9, 9]));
         let mut own = query([127, 0, 0, 1]);
         own[22..24].copy_from_slice(&port.to_be_bytes());
         wire.send(&own);
+        wire.send(&query([9, 9, 9, 9]));
+        for port in [13_111, 14_000] {
+            let mut relayed = datagram(port, b"for somebody else");
+            relayed[16..20].copy_from_slice(&[10, 0, 0, 9]);
+            wire.send(&relayed);
+        }
         let request = b"GET /bases/index.xml HTTP/1.0\r\nX-Acme-Update: 1\r\nHost: www.example\r\n\r\n";
         wire.send(&Sent { sport: 40_004, dport: 80, ..Sent::client(1, request) }.packet());
         let mut silent = datagram(9_999, b"nothing that is known");
@@ -274,6 +274,31 @@ fn the_daemon_records_what_passes() {
         );
         assert!(rows.iter().all(|row| row["endpoint"]["addresses"] == serde_json::json!(["10.0.0.5"])));
 
+        let incidents = home.run(&["report", "incidents", "--format", "json"]).json();
+        assert_eq!(
+            (&incidents[0]["endpoint"], &incidents[0]["vendor"]),
+            (&"10.0.0.5".into(), &"acme".into()),
+            "{incidents:#}"
+        );
+        let chain = incidents[0]["chain"].to_string();
+        assert!(
+            chain.contains("asked 127.0.0.1 for") && chain.contains("number 1 of the vendor's fallback"),
+            "{chain}"
+        );
+        let until = Instant::now() + PATIENCE;
+        let relays = loop {
+            let relays = home.run(&["report", "relays", "--format", "json"]).json();
+            if relays.as_array().is_some_and(|relays| relays.len() == 2) {
+                break relays;
+            }
+            assert!(Instant::now() < until, "{relays:#}");
+            sleep(Duration::from_millis(100));
+        };
+        assert_eq!((&relays[0]["host"], &relays[0]["port"]), (&"10.0.0.9".into(), &13_111.into()));
+        assert_eq!(relays[0]["clients"], serde_json::json!(["10.0.0.5"]));
+        let device = &home.rows()[0]["endpoint"];
+        assert_eq!(device["macs"], serde_json::json!(["02:00:00:00:00:0a"]), "who is behind the address: {device:#}");
+
         ip("link set right down");
         let down = status(&home, "the alarm", |status| status["alarms"].to_string().contains("not inspected"));
         assert!(down["inspect"][0]["failed"].as_str().unwrap().starts_with("right: "), "{down:#}");
@@ -284,9 +309,4 @@ fn the_daemon_records_what_passes() {
         let text = home.run(&["report"]).good();
         assert!(text.contains("not covered"), "{text}");
     });
-}
-
-/// A frame that means nothing.
-fn wire_hello() {
-    Wire::new().send(&datagram(9, b"hello"));
 }

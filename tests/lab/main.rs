@@ -11,6 +11,7 @@ mod tier;
 
 mod clause;
 mod daemon;
+mod devices;
 mod dns;
 mod gateway;
 mod hostile;
@@ -172,6 +173,13 @@ fn behind_a_forwarder_the_sinkhole_names_the_client() {
 #[test]
 fn a_domains_own_traffic_is_left_alone() {
     space::within("a_domains_own_traffic_is_left_alone", routed::a_domains_own_traffic_is_left_alone);
+}
+
+/// A client that changes address and name stays one endpoint, on a flat segment and behind a router with a DHCP relay; fifty behind one
+/// router are fifty.
+#[test]
+fn a_device_is_one_endpoint_wherever_it_is() {
+    space::within("a_device_is_one_endpoint_wherever_it_is", devices::a_device_is_one_endpoint_wherever_it_is);
 }
 
 /// `verify` finds everything enforced where it is, and each of ten broken enforcements.

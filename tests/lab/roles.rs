@@ -28,6 +28,7 @@ pub(crate) fn play(role: &str) {
             let (padding, segment) = (padding.parse().unwrap(), segment.parse().unwrap());
             println!("\nsaid {}", word(say(kind, to.parse().unwrap(), name, padding, segment)));
         }
+        ["dhcp", through, server, clients @ ..] => crate::devices::play(through, server, clients),
         _ => panic!("there is no part {role}"),
     }
 }

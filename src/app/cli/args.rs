@@ -267,6 +267,10 @@ pub(super) struct ReportArgs {
 pub(super) enum ReportWhat {
     /// One row an endpoint, vendor and purpose (the default)
     Endpoints,
+    /// Ways around a block: what an endpoint did after a blocked name
+    Incidents,
+    /// Hosts that serve a vendor's relay ports, and who talks to them
+    Relays,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -8,6 +8,7 @@
 //! | 3 | no daemon is running |
 
 mod args;
+mod around;
 mod blocklist;
 mod check;
 mod compare;
@@ -18,6 +19,7 @@ mod export;
 mod gateway;
 mod inspect;
 mod lint;
+mod maker;
 mod progress;
 mod report;
 mod run;
@@ -108,6 +110,8 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Check(args) => check::run(args, &config()?, out),
         Command::Report(args) => match args.what.as_ref().unwrap_or(&ReportWhat::Endpoints) {
             ReportWhat::Endpoints => report::run(args, &config()?, out),
+            ReportWhat::Incidents => around::incidents(args, &config()?, out),
+            ReportWhat::Relays => around::relays(args, &config()?, out),
         },
         Command::Vendors(args) => vendors::run(args, &config()?, out),
         Command::Status(args) => control::status(args, &store()?, out),

@@ -2,7 +2,8 @@
 
 use super::args::{ReportArgs, TableFormat};
 use super::check::moment;
-use super::table::Table;
+use super::maker::{Makers, is_made_up};
+use super::table::{Table, printable};
 use super::vendors::print;
 use super::{Failure, Out};
 use crate::app::config::Config;
@@ -10,6 +11,7 @@ use crate::app::time::parse_span;
 use crate::base::model::{Grade, Outcome, Wall};
 use crate::io::store::{Filter, Ledger, ReportRow, StoreError};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 impl From<StoreError> for Failure {
@@ -29,12 +31,13 @@ const MEANING: &str = "An attempt is a contact, not an infection; silence here i
 const FORWARDERS: &str = "A forwarder asks for others: what it asks says nothing about itself.";
 
 pub(super) fn run(args: &ReportArgs, config: &Config, out: &mut Out) -> Result<u8, Failure> {
-    let since = args.since.as_deref().map(since).transpose()?;
+    let filter = filter(args)?;
     let mut ledger = Ledger::open_read(&config.store)?;
-    let rows = ledger.rows(&Filter { since, vendor: args.vendor.clone() })?;
+    let rows = ledger.rows(&filter)?;
+    let makers = Makers::of(rows.iter().flat_map(|row| &row.endpoint.macs));
     let mut table = Table::new(&COLUMNS);
     rows.iter().for_each(|row| table.row(cells(row, forwarder(row, config))));
-    let objects: Vec<Value> = rows.iter().map(|row| object(row, forwarder(row, config))).collect();
+    let objects: Vec<Value> = rows.iter().map(|row| object(row, forwarder(row, config), &makers)).collect();
     if args.format == TableFormat::Table && rows.is_empty() {
         out.line("No attempt is recorded.")?;
     } else {
@@ -47,7 +50,12 @@ pub(super) fn run(args: &ReportArgs, config: &Config, out: &mut Out) -> Result<u
                 out.line(&format!("  {who} {vendor} {purpose}: {} {}", evidence.channel, evidence.what))?;
             }
         }
-        let gaps = ledger.gaps(since)?;
+        let devices: BTreeMap<i64, &ReportRow> = rows.iter().map(|row| (row.endpoint.id, row)).collect();
+        for line in devices.values().filter_map(|row| device(row, &makers)) {
+            out.line(&line)?;
+        }
+        around(&ledger, &filter, out)?;
+        let gaps = ledger.gaps(filter.since)?;
         if !gaps.is_empty() {
             let last = gaps.last().map_or_else(String::new, |gap| {
                 format!("; the last: {} from {} to {}", gap.why, gap.started, gap.ended)
@@ -64,6 +72,41 @@ pub(super) fn run(args: &ReportArgs, config: &Config, out: &mut Out) -> Result<u
         }
     }
     Ok(0)
+}
+
+/// Which rows are wanted.
+pub(super) fn filter(args: &ReportArgs) -> Result<Filter, Failure> {
+    let since = args.since.as_deref().map(since).transpose()?;
+    Ok(Filter { since, vendor: args.vendor.clone() })
+}
+
+/// That there are incidents and relays, which have reports of their own.
+fn around(ledger: &Ledger, filter: &Filter, out: &mut Out) -> Result<(), Failure> {
+    let (incidents, relays) = (ledger.incidents(filter)?.len(), ledger.relays(filter)?.len());
+    if incidents > 0 {
+        out.line(&format!("\nWays around a block: {incidents}; `interdict report incidents` shows them."))?;
+    }
+    if relays > 0 {
+        out.line(&format!("\nPorts that may relay for others: {relays}; `interdict report relays` shows them."))?;
+    }
+    Ok(())
+}
+
+/// What is known of a device beside its name, where it is known by more than its address.
+fn device(row: &ReportRow, makers: &Makers) -> Option<String> {
+    let endpoint = &row.endpoint;
+    if endpoint.macs.is_empty() && endpoint.client_ids.is_empty() {
+        return None;
+    }
+    let macs = endpoint.macs.iter().map(|mac| match makers.maker(mac) {
+        Some(maker) => format!("{mac} ({maker})"),
+        None if is_made_up(mac) => format!("{mac} (randomised)"),
+        None => mac.clone(),
+    });
+    let ids = endpoint.client_ids.iter().map(|id| format!("DHCP {id}"));
+    let known = endpoint.addresses.iter().cloned().chain(macs).chain(ids);
+    let known = known.chain(endpoint.vendor_classes.iter().cloned()).chain(endpoint.segments.iter().cloned());
+    Some(printable(&format!("  {}: {}", called(row), known.collect::<Vec<_>>().join(", "))))
 }
 
 /// A moment, or a span back from now.
@@ -132,13 +175,16 @@ fn cells(row: &ReportRow, forwarder: Option<&str>) -> Vec<String> {
     ]
 }
 
-fn object(row: &ReportRow, forwarder: Option<&str>) -> Value {
+fn object(row: &ReportRow, forwarder: Option<&str>, makers: &Makers) -> Value {
     let outcomes: serde_json::Map<String, Value> =
         outcomes(row).map(|(outcome, count)| (outcome.to_string(), count.into())).collect();
     let endpoint = &row.endpoint;
     json!({
         "endpoint": {
             "id": endpoint.id, "addresses": endpoint.addresses, "macs": endpoint.macs, "names": endpoint.names,
+            "client_ids": endpoint.client_ids, "vendor_classes": endpoint.vendor_classes, "segments": endpoint.segments,
+            "makers": endpoint.macs.iter().map(|mac| makers.maker(mac)).collect::<Vec<_>>(),
+            "randomised": endpoint.macs.iter().map(|mac| is_made_up(mac)).collect::<Vec<_>>(),
             "forwarder": forwarder,
         },
         "vendor": row.vendor,

@@ -37,6 +37,8 @@ pub(super) struct Inspect {
 struct Interface {
     name: String,
     figures: Figures,
+    /// Whether its packets are read now.
+    is_reading: AtomicBool,
     /// Why nothing is read from it, and since when.
     failed: Mutex<Option<(Wall, String)>>,
     drops: Mutex<Drops>,
@@ -70,8 +72,13 @@ impl Inspect {
     /// The inspector of the config's interfaces, if it names any. Nothing is read yet.
     pub(super) fn new(activator: &Arc<Activator>, gateway: Option<&Arc<Gateway>>, shared: Shared) -> Option<Arc<Self>> {
         let names = activator.with_config(|config| config.inspect.clone());
-        let interface =
-            |name| Interface { name, figures: Figures::default(), failed: Mutex::default(), drops: Mutex::default() };
+        let interface = |name| Interface {
+            name,
+            figures: Figures::default(),
+            is_reading: AtomicBool::new(false),
+            failed: Mutex::default(),
+            drops: Mutex::default(),
+        };
         let made = Self {
             activator: Arc::clone(activator),
             gateway: gateway.map(Arc::clone),
@@ -159,6 +166,7 @@ impl Inspect {
             let figures = &interface.figures;
             json!({
                 "interface": interface.name,
+                "reading": interface.is_reading.load(Ordering::Relaxed),
                 "failed": interface.failed().as_ref().map(|(_, why)| why.clone()),
                 "frames": count(&figures.frames),
                 "octets": count(&figures.octets),
@@ -190,6 +198,7 @@ impl Interface {
     }
 
     fn fails(&self, why: String) {
+        self.is_reading.store(false, Ordering::Relaxed);
         let mut failed = self.failed();
         let since = failed.as_ref().map_or_else(|| clock::now().wall, |(since, _)| *since);
         *failed = Some((since, why));
@@ -197,6 +206,7 @@ impl Interface {
 
     /// It is read again; until now it was not.
     fn works(&self, ledger: &Sender) {
+        self.is_reading.store(true, Ordering::Relaxed);
         if let Some((since, why)) = self.failed().take() {
             gap(ledger, since, format!("not inspected: {why}"));
         }

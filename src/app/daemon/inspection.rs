@@ -2,11 +2,15 @@
 //! it from an interface or from a queue of the kernel.
 
 use super::gateway::Gateway;
-use crate::base::model::{Channel, Destination, Mono, Now, Origin, Sighting, is_tester};
+use crate::base::model::{
+    Channel, Destination, Device, DeviceNote, Fact, Mono, Now, Origin, Sighting, Wall, is_tester,
+};
+use crate::base::wire::host::escaped;
 use crate::base::wire::packet::Frame;
-use crate::engine::inspector::{Attempt, Blind, Elsewhere, Judge, Reader, What};
+use crate::engine::inspector::endpoint::{Dated, Endpoint, Endpoints};
+use crate::engine::inspector::{Attempt, Blind, Elsewhere, Judge, Observation, Reader, What};
 use crate::io::gateway::System;
-use crate::io::store::{Sender, StoreMessage};
+use crate::io::store::{Incident, Note, Relay, Sender, StoreMessage};
 use crate::io::sys::clock;
 use crate::io::sys::plane::{Plane, PolicyReader, Recorder};
 use arc_swap::ArcSwap;
@@ -18,6 +22,13 @@ use std::time::Duration;
 pub(super) const TURN: Duration = Duration::from_millis(100);
 /// Sightings by payload forms that wait for the next turn; they are rare.
 const FORMS_MAX: usize = 1_024;
+
+/// Devices that one thread tells apart.
+const ENDPOINTS_MAX: usize = 16_384;
+/// News of devices, and incidents, that one turn hands over; the rest waits for the next.
+const NEWS_MAX: usize = 256;
+/// How often relays are told, and old devices forgotten.
+const NOW_AND_THEN: Duration = Duration::from_secs(5);
 
 /// What inspecting threads share.
 #[derive(Clone)]
@@ -67,11 +78,14 @@ pub(super) struct Inspection {
     shared: Shared,
     reader: Reader,
     judge: Judge,
+    endpoints: Endpoints,
     policy: PolicyReader,
     recorder: Recorder,
     elsewhere: Arc<Elsewhere>,
     forms: Vec<Sighting>,
     now: Now,
+    /// When relays were told last.
+    told: Mono,
     attempts: u64,
     lost: u64,
 }
@@ -85,11 +99,13 @@ impl Inspection {
         Self {
             reader: Reader::new(),
             judge,
+            endpoints: Endpoints::new(ENDPOINTS_MAX),
             policy: shared.plane.reader(),
             recorder: Recorder::new(Arc::clone(&shared.plane)),
             elsewhere,
             forms: Vec::new(),
             now: clock::now(),
+            told: clock::mono(),
             attempts: 0,
             lost: 0,
             shared: shared.clone(),
@@ -98,9 +114,12 @@ impl Inspection {
 
     /// Reads a frame. What it shows to be an attempt is told to `see`, which may change what became of it, and recorded.
     pub(super) fn frame(&mut self, frame: &Frame<'_>, see: &mut dyn FnMut(&mut Attempt)) {
-        let judge = &mut self.judge;
-        self.reader
-            .handle_frame(Mono::from_nanos(frame.time_ns), frame, &mut |observation| judge.observe(&observation));
+        let (judge, endpoints) = (&mut self.judge, &mut self.endpoints);
+        let now = Mono::from_nanos(frame.time_ns);
+        self.reader.handle_frame(now, frame, &mut |observation| match observation {
+            Observation::Sender(_, packet) => endpoints.handle_packet(now, packet),
+            other => judge.observe(&other),
+        });
         self.record(see);
     }
 
@@ -112,13 +131,65 @@ impl Inspection {
             self.elsewhere = Arc::clone(&elsewhere);
             self.judge.set_elsewhere((**elsewhere).clone());
         }
-        self.judge.handle_timeout(u64::try_from(self.now.wall.as_nanosecond()).unwrap_or_default());
+        let time_ns = u64::try_from(self.now.wall.as_nanosecond()).unwrap_or_default();
+        self.judge.handle_timeout(time_ns);
         self.judge.set_policy(self.policy.load());
         self.record(see);
+        // Who is behind an address goes before what that address did.
+        self.tell_devices(Mono::from_nanos(time_ns));
         self.recorder.flush_if_due(self.now.mono);
+        self.tell_around(time_ns);
         if !self.forms.is_empty() {
             let forms = std::mem::take(&mut self.forms);
             self.shared.ledger.try_send(StoreMessage::Sightings(forms));
+        }
+    }
+
+    fn tell_devices(&mut self, now: Mono) {
+        let mut news: Vec<DeviceNote> = Vec::new();
+        while news.len() < NEWS_MAX {
+            let next = self.endpoints.poll_router().map(DeviceNote::Router);
+            let next = next.or_else(|| {
+                self.endpoints.poll_changed(now).map(|endpoint| DeviceNote::Seen(Box::new(device(endpoint))))
+            });
+            let Some(next) = next else { break };
+            news.push(next);
+        }
+        let count = news.len() as u64;
+        if count > 0 && !self.shared.ledger.try_send(StoreMessage::Devices(news)) {
+            // They are told again after a while.
+            self.lost += count;
+        }
+    }
+
+    /// Tells incidents, and now and then relays.
+    fn tell_around(&mut self, time_ns: u64) {
+        let mut notes = Vec::new();
+        for _ in 0..NEWS_MAX {
+            let Some(incident) = self.judge.poll_incident(time_ns) else { break };
+            let steps = incident.chain.into_iter().map(|(at, what)| (wall(at.time_ns), what)).collect();
+            let (endpoint, vendor) = (incident.endpoint.to_string(), incident.vendor.to_string());
+            notes.push(Note::Incident(Incident { endpoint, vendor, answer: incident.answer, steps }));
+        }
+        if self.now.mono.since(self.told) >= NOW_AND_THEN {
+            self.told = self.now.mono;
+            self.endpoints.handle_timeout(Mono::from_nanos(time_ns));
+            notes.extend(self.judge.take_relays().into_iter().map(|((host, port, vendor), relay)| {
+                let last = wall(relay.last_ns);
+                Note::Relay(Relay {
+                    host: host.to_string(),
+                    port,
+                    vendor: vendor.to_string(),
+                    usage: relay.usage,
+                    clients: relay.clients.iter().map(ToString::to_string).collect(),
+                    first: last,
+                    last,
+                    count: relay.count,
+                })
+            }));
+        }
+        for note in notes {
+            self.lost += u64::from(!self.shared.ledger.try_send(StoreMessage::Note(note)));
         }
     }
 
@@ -159,4 +230,28 @@ impl Inspection {
         let blind = self.judge.blind();
         (blind, self.attempts, blind.dropped + self.lost)
     }
+}
+
+/// What the ledger is told of a device.
+fn device(endpoint: &Endpoint) -> Device {
+    let vlan = endpoint.vlan.map(|vlan| format!("vlan {vlan}"));
+    let text = |octets: &[u8]| escaped(octets);
+    Device {
+        mac: endpoint.mac,
+        client_id: endpoint.client_id.as_ref().map(|id| id.iter().map(|octet| format!("{octet:02x}")).collect()),
+        vendor_class: endpoint.vendor_class.as_deref().map(text),
+        segment: vlan.or_else(|| endpoint.relay.map(|relay| format!("relay {relay}"))),
+        addresses: endpoint.addresses.iter().map(|dated| fact(dated, |address| *address)).collect(),
+        names: endpoint.names.iter().map(|dated| fact(dated, |(_, name)| escaped(name))).collect(),
+        last: wall(endpoint.last.as_nanos()),
+    }
+}
+
+fn fact<T, U>(dated: &Dated<T>, what: impl Fn(&T) -> U) -> Fact<U> {
+    (what(&dated.what), wall(dated.first.as_nanos()), wall(dated.last.as_nanos()))
+}
+
+/// A frame's time; the engine counts in the same.
+fn wall(time_ns: u64) -> Wall {
+    Wall::from_nanosecond(i128::from(time_ns)).unwrap_or_default()
 }

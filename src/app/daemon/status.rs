@@ -78,6 +78,7 @@ pub(super) fn object(activator: &Activator, about: &About) -> Value {
             "attempts": about.store.attempts_committed(),
             "lost": about.store.lost(),
             "waiting": about.store.waiting(),
+            "news_lost": about.store.news_lost(),
         },
     })
 }

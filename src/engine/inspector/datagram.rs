@@ -71,6 +71,11 @@ impl Service {
     }
 }
 
+/// Whether a datagram is between DHCP clients, relays and servers, of either version: each says something of its sender.
+pub(super) const fn is_dhcp(sport: u16, dport: u16) -> bool {
+    matches!((sport, dport), (67 | 68, 67 | 68) | (546 | 547, 546 | 547))
+}
+
 /// Whether a datagram on another port is a DNS query and nothing else: one question for a host of class IN, no octet besides it and
 /// its OPT. Who asks elsewhere than on port 53 may do so to get around something.
 pub(super) fn is_lone_query(octets: &[u8]) -> bool {

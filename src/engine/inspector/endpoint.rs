@@ -7,7 +7,7 @@
 //!
 //! Everything is bounded by device. When the table is full, newcomers are counted and known by address only; nobody is pushed out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
@@ -16,6 +16,7 @@ use crate::base::model::{Mac, Mono};
 use crate::base::wire::dhcp::Dhcp;
 use crate::base::wire::packet::{Packet, Transport};
 
+mod said;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,10 @@ const HOST_NETWORKS_MAX: usize = 4;
 const SILENT_S: u64 = 30 * 86_400;
 /// What "at once" means.
 const AT_ONCE_S: u64 = 60;
+/// How long a device that is known by its hardware address alone is looked at before it is told: a router's shows itself soon.
+const SETTLE_S: u64 = 2;
+/// How often it is told of a device that nothing has changed but when it was last heard of.
+const REFRESH_S: u64 = 300;
 
 /// A device's number, good for one run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -79,6 +84,8 @@ pub struct Endpoint {
     pub addresses: Vec<Dated<IpAddr>>,
     /// Its names as it says them, lower case.
     pub names: Vec<Dated<(NameSource, Box<[u8]>)>>,
+    /// When it was told last.
+    told: Option<Mono>,
 }
 
 /// What was given up.
@@ -98,6 +105,10 @@ pub struct Endpoints {
     by_mac: HashMap<Mac, Sender, RandomState>,
     by_client: HashMap<Box<[u8]>, EndpointId, RandomState>,
     by_address: HashMap<IpAddr, EndpointId, RandomState>,
+    /// Devices of which there is news.
+    changed: BTreeSet<EndpointId>,
+    /// Hardware addresses that turned out to be routers' after they were told as a device's.
+    routers: BTreeSet<Mac>,
     losses: Losses,
 }
 
@@ -119,6 +130,8 @@ impl Endpoints {
             by_mac: HashMap::default(),
             by_client: HashMap::default(),
             by_address: HashMap::default(),
+            changed: BTreeSet::new(),
+            routers: BTreeSet::new(),
             losses: Losses::default(),
         }
     }
@@ -147,6 +160,27 @@ impl Endpoints {
         self.losses
     }
 
+    /// The next device of which there is news. Each is told again after a while also when there is none.
+    pub fn poll_changed(&mut self, now: Mono) -> Option<&Endpoint> {
+        self.changed.retain(|id| self.known.contains_key(id));
+        let is_settled = |id: &EndpointId| {
+            self.known.get(id).is_some_and(|endpoint| {
+                let first = endpoint.addresses.iter().map(|address| address.first).min().unwrap_or(now);
+                endpoint.client_id.is_some() || now.since(first).as_secs() >= SETTLE_S
+            })
+        };
+        let id = self.changed.iter().copied().find(is_settled)?;
+        self.changed.remove(&id);
+        let endpoint = self.known.get_mut(&id)?;
+        endpoint.told = Some(now);
+        Some(endpoint)
+    }
+
+    /// The next hardware address that turned out to be a router's after it was told as a device's.
+    pub fn poll_router(&mut self) -> Option<Mac> {
+        self.routers.pop_first()
+    }
+
     /// Takes what a packet says of who sent it. Everything that it learns is in the first packets of flows, in ARP, neighbour discovery
     /// and DHCP: the others need not come by.
     pub fn handle_packet(&mut self, now: Mono, packet: &Packet<'_>) {
@@ -168,6 +202,9 @@ impl Endpoints {
         if let Some(mac) = packet.link.src_mac.filter(|mac| is_ours && !mac.is_group()) {
             self.sends(now, mac, ip.src, has_passed_a_router(ip.ttl), packet);
         }
+        if let Transport::Udp(udp) = ip.transport {
+            said::names(ip.src, &udp, &mut |source, name| self.handle_name(now, ip.src, source, name));
+        }
     }
 
     /// Forgets devices that were silent for long, and makes room. It looks at every device: once an hour is enough.
@@ -184,8 +221,14 @@ impl Endpoints {
 
     /// Takes a name that a device said to have at this address.
     pub fn handle_name(&mut self, now: Mono, address: IpAddr, source: NameSource, name: &[u8]) {
-        let Some(endpoint) = self.by_address.get(&address).and_then(|id| self.known.get_mut(id)) else { return };
-        self.losses.forgotten += endpoint.name(now, source, name);
+        let Some(&id) = self.by_address.get(&address) else { return };
+        let Some(endpoint) = self.known.get_mut(&id) else { return };
+        let known = endpoint.names.len();
+        let forgotten = endpoint.name(now, source, name);
+        self.losses.forgotten += forgotten;
+        if forgotten > 0 || endpoint.names.len() != known {
+            self.changed.insert(id);
+        }
     }
 
     /// A hardware address sent something for an address.
@@ -195,6 +238,15 @@ impl Endpoints {
             Some(Sender::Router) => return,
             None => false,
         };
+        if !is_known && has_passed {
+            // A host of the segment would have been seen without: by its own ARP, if its packets start from an odd number of hops.
+            if self.by_mac.len() < self.endpoints_max {
+                self.by_mac.insert(mac, Sender::Router);
+            } else {
+                self.losses.crowded_out += 1;
+            }
+            return;
+        }
         if !is_known {
             let Some(id) = self.add() else { return };
             self.known.entry(id).or_default().mac = Some(mac);
@@ -218,6 +270,9 @@ impl Endpoints {
     fn is_a_router_after_all(&mut self, mac: Mac, id: EndpointId) {
         self.by_mac.insert(mac, Sender::Router);
         let Some(endpoint) = self.known.get_mut(&id) else { return };
+        if endpoint.told.is_some() {
+            self.routers.insert(mac);
+        }
         endpoint.mac = None;
         for address in endpoint.addresses.drain(..) {
             if self.by_address.get(&address.what) == Some(&id) {
@@ -236,6 +291,7 @@ impl Endpoints {
         let Some(id) = self.client(dhcp.client_id, mac) else { return };
         let Some(endpoint) = self.known.get_mut(&id) else { return };
         endpoint.last = endpoint.last.max(now);
+        self.changed.insert(id);
         if !dhcp.vendor_class.is_empty() {
             endpoint.vendor_class = Some(cut(dhcp.vendor_class).into());
         }
@@ -322,9 +378,12 @@ impl Endpoints {
 
     /// From now on the address is this device's.
     fn bind(&mut self, now: Mono, id: EndpointId, address: IpAddr) {
-        self.by_address.insert(address, id);
+        let before = self.by_address.insert(address, id);
         let Some(endpoint) = self.known.get_mut(&id) else { return };
         endpoint.last = endpoint.last.max(now);
+        if before != Some(id) || endpoint.told.is_none_or(|told| now.since(told).as_secs() >= REFRESH_S) {
+            self.changed.insert(id);
+        }
         if let Some(gone) = seen(&mut endpoint.addresses, address, now, ADDRESSES_MAX) {
             self.losses.forgotten += 1;
             if self.by_address.get(&gone) == Some(&id) {

@@ -196,7 +196,7 @@ impl Judge {
                 self.signatures.body(*at, ends.turned(), octets, |hit| hits.push(hit));
                 hits.into_iter().for_each(|hit| self.signature(*at, ends.turned(), &hit));
             }
-            Observation::Reply(..) => {}
+            Observation::Reply(..) | Observation::Sender(..) => {}
         }
     }
 

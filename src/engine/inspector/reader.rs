@@ -24,6 +24,8 @@ const HOPS: u8 = 2;
 /// What was said, and who talked.
 #[derive(Debug)]
 pub enum Observation<'a> {
+    /// A packet that says something of who sent it: the first of a flow, one of those that neighbours say of themselves.
+    Sender(At, &'a Packet<'a>),
     /// A flow was begun, as far as can be told by whom.
     Begin(At, Ends),
     /// A flow is over, or is forgotten: octets that its beginner sent, and that came back.
@@ -118,7 +120,7 @@ impl Reader {
     /// Takes the next packet of a frame that was decoded elsewhere; `tell` hears what it completes.
     fn packet(&mut self, now: Mono, is_offloaded: bool, packet: &Packet<'_>, tell: Tell<'_>) {
         self.counters.too_deep += u64::from(packet.tunnels.too_deep);
-        let Some(ip) = packet.ip() else { return };
+        let Some(ip) = packet.ip() else { return tell(Observation::Sender(self.at, packet)) };
         if ip.fragment.is_none() {
             return self.transport(packet, ip, is_offloaded, tell);
         }
@@ -146,6 +148,7 @@ impl Reader {
         match &ip.transport {
             Transport::Tcp(tcp) => self.tcp(packet, ip, tcp, is_offloaded, tell),
             Transport::Udp(udp) => self.udp(packet, ip, udp, tell),
+            Transport::Icmp(_) if packet.neighbour().is_some() => tell(Observation::Sender(self.at, packet)),
             Transport::Icmp(_) | Transport::Fragment | Transport::Broken | Transport::Other => {}
         }
     }
@@ -158,6 +161,7 @@ impl Reader {
             None if !tcp.flags.syn() && tcp.payload.is_empty() => return,
             None => {
                 // Who answers a start did not begin; without a start, the smaller port serves.
+                tell(Observation::Sender(self.at, packet));
                 let is_reply = tcp.flags.syn() && tcp.flags.ack() || !tcp.flags.syn() && tcp.sport < tcp.dport;
                 self.add(key, ip, is_turned != is_reply, State::Tcp(Default::default()), tell)
             }
@@ -198,6 +202,7 @@ impl Reader {
     fn udp(&mut self, packet: &Packet<'_>, ip: &Ip<'_>, udp: &Udp<'_>, tell: Tell<'_>) {
         let ends = Ends { src: ip.src, sport: udp.sport, dst: ip.dst, dport: udp.dport };
         if let Some(service) = datagram::Service::of(udp.sport, udp.dport) {
+            tell(Observation::Sender(self.at, packet));
             return service.read(self.at, ends, udp.payload, tell);
         }
         if datagram::is_lone_query(udp.payload) {
@@ -205,8 +210,11 @@ impl Reader {
         }
         let (key, is_turned) = Key::of(packet, (ip.src, udp.sport), (ip.dst, udp.dport), UDP);
         let at = match self.flows.find(&key) {
-            Some(at) => at,
-            None => self.add(key, ip, is_turned, State::Plain, tell),
+            Some(at) if !datagram::is_dhcp(udp.sport, udp.dport) => at,
+            found => {
+                tell(Observation::Sender(self.at, packet));
+                found.unwrap_or_else(|| self.add(key, ip, is_turned, State::Plain, tell))
+            }
         };
         let Some(flow) = self.flows.get(at) else { return };
         count(&mut flow.octets, is_turned, ip);

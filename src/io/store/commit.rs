@@ -1,10 +1,12 @@
 //! One transaction: sightings and notes in, rows out, all or nothing.
 
+use super::around::{self, Incident, Relay};
 use super::convert::{millis, number};
+use super::devices;
 use super::ids::Ids;
 use super::rows::{self, Key};
 use super::run::{self, Activation, Gap, Totals};
-use crate::base::model::{Origin, Sighting, Wall};
+use crate::base::model::{DeviceNote, Origin, Sighting, Wall};
 use crate::engine::ledger::Event;
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
@@ -23,6 +25,10 @@ pub enum Note {
     Activation(Activation),
     /// Nothing, or not everything, was seen or enforced for a while.
     Gap(Gap),
+    /// An endpoint goes around a block; the same again when there is more of it.
+    Incident(Incident),
+    /// A host serves a relay port.
+    Relay(Relay),
     /// A client was seen to ask for many others.
     Forwarder {
         /// The client.
@@ -37,6 +43,8 @@ pub enum Note {
 pub struct Work<'a> {
     /// Folded sightings.
     pub sightings: &'a [Sighting],
+    /// News of devices, oldest first. Sightings are put down to who has their address after them.
+    pub devices: &'a [DeviceNote],
     /// Notes, oldest first.
     pub notes: &'a [Note],
     /// Attempts that were lost on the way since the last transaction.
@@ -77,6 +85,7 @@ pub(super) fn write(
     work: Work<'_>,
 ) -> rusqlite::Result<Committed> {
     let mut done = Committed { totals: before, ..Committed::default() };
+    devices::write(conn, ids, work.devices)?;
     let mut groups: BTreeMap<Key<'_>, Vec<(&Sighting, i64)>> = BTreeMap::new();
     let mut endpoints: BTreeMap<i64, (&Sighting, Wall)> = BTreeMap::new();
     for (place, sighting) in work.sightings.iter().enumerate() {
@@ -116,7 +125,7 @@ pub(super) fn write(
     for (endpoint, (sighting, last)) in endpoints {
         touch(conn, endpoint, sighting, last)?;
     }
-    write_notes(conn, work.notes)?;
+    write_notes(conn, ids, work.notes)?;
     if work.notes.iter().any(|note| matches!(note, Note::Activation(_))) {
         ids.forget_rules();
     }
@@ -130,10 +139,12 @@ pub(super) fn write(
     Ok(done)
 }
 
-fn write_notes(conn: &Connection, notes: &[Note]) -> rusqlite::Result<()> {
+fn write_notes(conn: &Connection, ids: &mut Ids, notes: &[Note]) -> rusqlite::Result<()> {
     notes.iter().try_for_each(|note| match note {
         Note::Activation(activation) => run::record_activation(conn, activation),
         Note::Gap(gap) => run::record_gap(conn, gap),
+        Note::Incident(incident) => around::record_incident(conn, ids, incident),
+        Note::Relay(relay) => around::record_relay(conn, relay),
         Note::Forwarder { address, at } => run::record_forwarder(conn, *address, *at),
     })
 }

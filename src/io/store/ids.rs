@@ -63,14 +63,27 @@ impl Ids {
             .optional()?;
         let id = match known {
             Some(id) => id,
-            None if self.count(conn)? >= self.limit.unwrap_or(ENDPOINTS_MAX) => return Ok(None),
-            None => self.new_endpoint(conn, &text, at)?,
+            None => match self.make(conn, at)? {
+                Some(id) => id,
+                None => return Ok(None),
+            },
         };
+        if known.is_none() {
+            conn.prepare_cached(
+                "INSERT INTO endpoint_fact (endpoint, kind, value, first, last) VALUES (?1, 'address', ?2, ?3, ?3)",
+            )?
+            .execute(params![id, text, millis(at)])?;
+        }
+        self.bind(address, id);
+        Ok(Some(id))
+    }
+
+    /// From now on an address is this endpoint's.
+    pub(super) fn bind(&mut self, address: IpAddr, id: i64) {
         if self.endpoints.len() >= REMEMBERED_MAX {
             self.endpoints.clear();
         }
-        self.endpoints.insert(address, id);
-        Ok(Some(id))
+        self.endpoints.insert(address.to_canonical(), id);
     }
 
     fn count(&mut self, conn: &Connection) -> rusqlite::Result<u64> {
@@ -82,15 +95,14 @@ impl Ids {
         Ok(known)
     }
 
-    fn new_endpoint(&mut self, conn: &Connection, address: &str, at: Wall) -> rusqlite::Result<i64> {
+    /// A new endpoint, of which nothing is known yet; `None` where there is no room for it.
+    pub(super) fn make(&mut self, conn: &Connection, at: Wall) -> rusqlite::Result<Option<i64>> {
+        if self.count(conn)? >= self.limit.unwrap_or(ENDPOINTS_MAX) {
+            return Ok(None);
+        }
         conn.prepare_cached("INSERT INTO endpoint (first, last) VALUES (?1, ?1)")?.execute([millis(at)])?;
-        let id = conn.last_insert_rowid();
-        conn.prepare_cached(
-            "INSERT INTO endpoint_fact (endpoint, kind, value, first, last) VALUES (?1, 'address', ?2, ?3, ?3)",
-        )?
-        .execute(params![id, address, millis(at)])?;
         self.known = self.known.map(|known| known.saturating_add(1));
-        Ok(id)
+        Ok(Some(conn.last_insert_rowid()))
     }
 
     /// Lets go of the rules: those of a policy that went out of force hardly come again.

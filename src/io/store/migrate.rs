@@ -5,10 +5,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
 /// Each brings the schema from the version of its place to the next.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_ledger.sql"),
     include_str!("migrations/0002_forwarder.sql"),
     include_str!("migrations/0003_evidence.sql"),
+    include_str!("migrations/0004_devices.sql"),
 ];
 /// The version that this program knows.
 pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;

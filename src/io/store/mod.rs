@@ -10,9 +10,11 @@
 //! [`Sender`]; [`Ledger`] reads beside them. The data plane never waits for any of them: what the queue or the writer's
 //! backlog cannot hold is lost, counted, and recorded as a gap.
 
+mod around;
 mod backlog;
 mod commit;
 mod convert;
+mod devices;
 mod error;
 mod ids;
 mod migrate;
@@ -24,6 +26,7 @@ mod rows;
 mod run;
 mod writer;
 
+pub use around::{Incident, Relay};
 pub use commit::{Committed, Note, Work};
 pub use error::StoreError;
 pub use queue::{QUEUE_BATCHES, Receiver, Sender, StoreCounters, StoreMessage, channel};
@@ -174,7 +177,7 @@ impl Store {
     /// # Errors
     /// As [`Store::commit`].
     pub fn commit_sightings(&mut self, now: Wall, sightings: &[Sighting]) -> Result<Committed, StoreError> {
-        self.commit(now, Work { sightings, notes: &[], lost: 0, lost_since: now })
+        self.commit(now, Work { sightings, devices: &[], notes: &[], lost: 0, lost_since: now })
     }
 
     /// Records that a policy came into force.
@@ -183,7 +186,7 @@ impl Store {
     /// As [`Store::commit`].
     pub fn record_activation(&mut self, now: Wall, activation: Activation) -> Result<(), StoreError> {
         let notes = [Note::Activation(activation)];
-        self.commit(now, Work { sightings: &[], notes: &notes, lost: 0, lost_since: now }).map(|_| ())
+        self.commit(now, Work { sightings: &[], devices: &[], notes: &notes, lost: 0, lost_since: now }).map(|_| ())
     }
 
     /// The latest activation ever recorded: a clock that shows less is not to be believed.

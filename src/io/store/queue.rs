@@ -1,7 +1,7 @@
 //! The bounded queue into the writer, and the figures that it shows.
 
 use super::commit::Note;
-use crate::base::model::Sighting;
+use crate::base::model::{DeviceNote, Sighting};
 use crate::engine::ledger::Batch;
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
@@ -18,7 +18,9 @@ pub enum StoreMessage {
     Batch(Batch),
     /// Sightings that were folded elsewhere: imports, our own tests.
     Sightings(Vec<Sighting>),
-    /// An activation, a gap.
+    /// News of devices.
+    Devices(Vec<DeviceNote>),
+    /// An activation, a gap, an incident.
     Note(Note),
 }
 
@@ -32,6 +34,7 @@ pub struct StoreCounters {
     pub(super) attempts: AtomicU64,
     pub(super) lost: AtomicU64,
     pub(super) waiting: AtomicU64,
+    pub(super) news_lost: AtomicU64,
     pub(super) alarm: ArcSwapOption<String>,
 }
 
@@ -59,6 +62,12 @@ impl StoreCounters {
     #[must_use]
     pub fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Acquire)
+    }
+
+    /// News of devices, incidents and the like that were lost while the disk refused.
+    #[must_use]
+    pub fn news_lost(&self) -> u64 {
+        self.news_lost.load(Ordering::Acquire)
     }
 
     /// What is wrong now, in a sentence.
@@ -117,6 +126,6 @@ fn attempts(message: &StoreMessage) -> u64 {
     match message {
         StoreMessage::Batch(batch) => batch.attempts().saturating_add(batch.lost),
         StoreMessage::Sightings(sightings) => sightings.iter().fold(0, |sum, one| sum.saturating_add(one.count)),
-        StoreMessage::Note(_) => 0,
+        StoreMessage::Devices(_) | StoreMessage::Note(_) => 0,
     }
 }

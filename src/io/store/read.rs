@@ -1,5 +1,6 @@
 //! Reading the ledger beside the daemon that writes it, or without one.
 
+use super::around::{self, Incident, Relay};
 use super::convert::{count, millis, wall, word};
 use super::rows::{hours, outcomes};
 use super::run::{self, Activation, Gap, Totals};
@@ -32,6 +33,12 @@ pub struct EndpointFacts {
     pub macs: Vec<String>,
     /// Names, the latest first.
     pub names: Vec<String>,
+    /// What it calls itself to DHCP servers, in hexadecimal digits, the latest first.
+    pub client_ids: Vec<String>,
+    /// What made its DHCP client, the latest first.
+    pub vendor_classes: Vec<String>,
+    /// Where it is: a VLAN, a DHCP relay; the latest first.
+    pub segments: Vec<String>,
     /// Whether one of the addresses was seen to ask for many others.
     pub is_forwarder: bool,
 }
@@ -168,6 +175,24 @@ impl Ledger {
         read(&mut self.conn).map_err(|source| failed(path, source))
     }
 
+    /// Ways around a block, of which the last step is in the filter's time, in order of their beginning.
+    ///
+    /// # Errors
+    /// What SQLite said.
+    pub fn incidents(&self, filter: &Filter) -> Result<Vec<Incident>, StoreError> {
+        let since = filter.since.map_or(i64::MIN, millis);
+        around::incidents(&self.conn, since, filter.vendor.as_deref()).map_err(|source| failed(&self.path, source))
+    }
+
+    /// Hosts that relay for others, as far as seen in the filter's time.
+    ///
+    /// # Errors
+    /// What SQLite said.
+    pub fn relays(&self, filter: &Filter) -> Result<Vec<Relay>, StoreError> {
+        let since = filter.since.map_or(i64::MIN, millis);
+        around::relays(&self.conn, since, filter.vendor.as_deref()).map_err(|source| failed(&self.path, source))
+    }
+
     /// The latest activation ever recorded.
     ///
     /// # Errors
@@ -268,6 +293,9 @@ fn facts(conn: &Connection, endpoint: &mut EndpointFacts) -> rusqlite::Result<()
         match kind.as_str() {
             "address" => endpoint.addresses.push(value),
             "mac" => endpoint.macs.push(value),
+            "client-id" => endpoint.client_ids.push(value),
+            "vendor-class" => endpoint.vendor_classes.push(value),
+            "segment" => endpoint.segments.push(value),
             _ => endpoint.names.push(value),
         }
     }

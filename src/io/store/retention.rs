@@ -26,6 +26,9 @@ pub(super) fn step(conn: &Connection, now: Wall, days: u32) -> rusqlite::Result<
         "DELETE FROM ledger WHERE id IN (SELECT id FROM ledger WHERE last < ?1 LIMIT ?2)",
         "DELETE FROM endpoint WHERE id IN (SELECT id FROM endpoint e WHERE e.last < ?1
            AND NOT EXISTS (SELECT 1 FROM ledger l WHERE l.endpoint = e.id) LIMIT ?2)",
+        "DELETE FROM incident WHERE id IN (SELECT id FROM incident WHERE last < ?1 LIMIT ?2)",
+        "DELETE FROM relay WHERE (host, port, vendor, client) IN
+           (SELECT host, port, vendor, client FROM relay WHERE last < ?1 LIMIT ?2)",
         "DELETE FROM sample WHERE sequence IN (SELECT sequence FROM sample WHERE last < ?1 ORDER BY sequence LIMIT ?2)",
         "DELETE FROM gap WHERE id IN (SELECT id FROM gap WHERE ended < ?1 LIMIT ?2)",
         "DELETE FROM activation WHERE id IN (SELECT id FROM activation WHERE activated_at < ?1 AND id <

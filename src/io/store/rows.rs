@@ -65,6 +65,52 @@ pub(super) fn write(conn: &Connection, key: Key<'_>, sightings: &[(&Sighting, i6
     Ok(Written { events, full })
 }
 
+/// Hands the rows of an endpoint to another; where both have one, they become one. Bounds of what hangs on a row may be passed by as
+/// much as one row has.
+pub(super) fn merge(conn: &Connection, from: i64, into: i64) -> rusqlite::Result<()> {
+    conn.execute(
+        "UPDATE ledger SET endpoint = ?2 WHERE endpoint = ?1 AND NOT EXISTS
+           (SELECT 1 FROM ledger o WHERE o.endpoint = ?2 AND o.vendor = ledger.vendor AND o.purpose = ledger.purpose)",
+        [from, into],
+    )?;
+    let pairs: Vec<(i64, i64)> = conn
+        .prepare_cached(
+            "SELECT a.id, b.id FROM ledger a JOIN ledger b ON b.vendor = a.vendor AND b.purpose = a.purpose
+             WHERE a.endpoint = ?1 AND b.endpoint = ?2",
+        )?
+        .query_map([from, into], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (from, into) in pairs {
+        for statement in MERGE {
+            conn.prepare_cached(statement)?.execute([from, into])?;
+        }
+        let days: Vec<(i64, Added)> = conn
+            .prepare_cached("SELECT day, hours, first, last FROM ledger_day WHERE ledger = ?1")?
+            .query_map([from], |row| {
+                Ok((row.get(0)?, Added { attempts: hours(row, 1)?, first: wall(row, 2)?, last: wall(row, 3)? }))
+            })?
+            .collect::<Result<_, _>>()?;
+        days.into_iter().try_for_each(|(day, added)| add_day(conn, into, day, added))?;
+        conn.execute("DELETE FROM ledger WHERE id = ?1", [from])?;
+    }
+    Ok(())
+}
+
+/// One row into another: ?1 into ?2, all but its days.
+const MERGE: [&str; 4] = [
+    "UPDATE ledger SET first = min(ledger.first, o.first), last = max(ledger.last, o.last), count = ledger.count + o.count,
+       blocked = ledger.blocked + o.blocked, observed = ledger.observed + o.observed, excepted = ledger.excepted + o.excepted,
+       leaked = ledger.leaked + o.leaked, unknown = ledger.unknown + o.unknown
+       FROM (SELECT * FROM ledger WHERE id = ?1) o WHERE ledger.id = ?2",
+    "INSERT INTO ledger_channel SELECT ?2, channel, last, count FROM ledger_channel WHERE ledger = ?1
+       ON CONFLICT DO UPDATE SET last = max(last, excluded.last), count = count + excluded.count",
+    "INSERT INTO destination SELECT ?2, destination, channel, rule, first, last, count FROM destination WHERE ledger = ?1
+       ON CONFLICT DO UPDATE SET rule = iif(excluded.last >= last, excluded.rule, rule), first = min(first, excluded.first),
+         last = max(last, excluded.last), count = count + excluded.count",
+    "INSERT INTO evidence SELECT ?2, channel, what, first, last, count FROM evidence WHERE ledger = ?1
+       ON CONFLICT DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last), count = count + excluded.count",
+];
+
 /// Attempts that a day gains.
 struct Added {
     attempts: Day,

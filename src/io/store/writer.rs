@@ -4,7 +4,7 @@ use super::backlog::{Backlog, WAITING_MAX};
 use super::commit::{Note, Work};
 use super::queue::{QUEUE_BATCHES, Receiver, StoreCounters, StoreMessage};
 use super::{Store, StoreError};
-use crate::base::model::{Sighting, Wall};
+use crate::base::model::{DeviceNote, Sighting, Wall};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
@@ -24,6 +24,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const FORGET: Duration = Duration::from_secs(60);
 /// Notes that wait for a commit at most; there is one for each reload or pause.
 const NOTES_MAX: usize = 1024;
+/// News of devices that wait for a commit at most.
+const DEVICES_MAX: usize = 16_384;
 
 /// Tells the writer the wall time.
 pub type Clock = Box<dyn Fn() -> Wall + Send>;
@@ -34,6 +36,7 @@ pub struct Writer {
     store: Store,
     backlog: Backlog,
     notes: Vec<Note>,
+    devices: Vec<DeviceNote>,
     counters: Arc<StoreCounters>,
     /// What [`StoreCounters::lost`] showed when it was last recorded.
     lost_recorded: u64,
@@ -107,6 +110,7 @@ impl Writer {
             store,
             backlog: Backlog::new(WAITING_MAX),
             notes: Vec::new(),
+            devices: Vec::new(),
             counters,
             lost_recorded: totals.lost,
             last_commit: now,
@@ -156,11 +160,13 @@ impl Writer {
                 self.push(sightings);
             }
             StoreMessage::Sightings(sightings) => self.push(sightings),
-            StoreMessage::Note(note) => {
-                if self.notes.len() < NOTES_MAX {
-                    self.notes.push(note);
-                }
+            StoreMessage::Devices(news) => {
+                let room = DEVICES_MAX.saturating_sub(self.devices.len());
+                self.counters.news_lost.fetch_add(news.len().saturating_sub(room) as u64, Ordering::AcqRel);
+                self.devices.extend(news.into_iter().take(room));
             }
+            StoreMessage::Note(note) if self.notes.len() < NOTES_MAX => self.notes.push(note),
+            StoreMessage::Note(_) => drop(self.counters.news_lost.fetch_add(1, Ordering::AcqRel)),
         }
         self.counters.waiting.store(self.backlog.sightings().len() as u64, Ordering::Release);
     }
@@ -171,7 +177,8 @@ impl Writer {
     }
 
     fn has_work(&self) -> bool {
-        !self.backlog.sightings().is_empty() || !self.notes.is_empty() || self.counters.lost() != self.lost_recorded
+        let has_news = !self.notes.is_empty() || !self.devices.is_empty();
+        !self.backlog.sightings().is_empty() || has_news || self.counters.lost() != self.lost_recorded
     }
 
     /// Commits what waits. On failure all of it keeps waiting and the alarm shows.
@@ -182,6 +189,7 @@ impl Writer {
         let lost = self.counters.lost();
         let work = Work {
             sightings: self.backlog.sightings(),
+            devices: &self.devices,
             notes: &self.notes,
             lost: lost.saturating_sub(self.lost_recorded),
             lost_since: self.last_commit,
@@ -190,6 +198,7 @@ impl Writer {
             Ok(done) => {
                 self.backlog.clear();
                 self.notes.clear();
+                self.devices.clear();
                 self.counters.attempts.store(done.totals.attempts, Ordering::Release);
                 self.counters.sequence.store(done.totals.sequence, Ordering::Release);
                 self.counters.waiting.store(0, Ordering::Release);

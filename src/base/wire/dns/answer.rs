@@ -130,6 +130,18 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
+    /// The records of any message, however many questions it has: multicast answers have none, and registrations are queries.
+    #[must_use]
+    pub fn read_any(message: &'a [u8]) -> Option<Self> {
+        let mut reader = Reader::new(message);
+        let header = Header::read(&mut reader).ok()?;
+        for _ in 0..header.questions {
+            name::skip(&mut reader).ok()?;
+            reader.take(4).ok()?;
+        }
+        Some(Self { message, reader, left: [header.answers, header.authorities, header.additionals] })
+    }
+
     fn read(&mut self, section: Section) -> Result<Record<'a>, AnswerFault> {
         let owner_at = self.reader.position();
         name::skip(&mut self.reader)?;
