@@ -7,6 +7,7 @@ use crate::engine::inspector::{Openings, Sunk};
 use crate::io::listen::{Acl, Networks};
 use crate::io::sinkhole::{self as driver, Contact, SinkholeError, Sockets};
 use crate::io::sys::plane::FLUSH_INTERVAL;
+use crate::policy::Policy;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::io;
@@ -37,7 +38,8 @@ pub(super) struct Sinkhole {
 /// What was heard and is not handed over yet.
 struct Heard {
     activator: Arc<Activator>,
-    openings: Mutex<Openings>,
+    /// By the policy in force when somebody last connected; let go with that policy.
+    openings: Mutex<Option<Openings>>,
     folded: Mutex<BTreeMap<Key, Sighting>>,
     attempts: AtomicU64,
     unlisted: AtomicU64,
@@ -48,11 +50,10 @@ struct Heard {
 impl Heard {
     fn take(&self, contact: &Contact) {
         let policy = self.activator.policy();
+        self.let_go(&policy);
         let mut openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
-        if openings.policy().epoch() != policy.epoch() {
-            *openings = Openings::new(policy);
-        }
-        let sunk = openings.judge(contact.at, contact.client, contact.local, &contact.first);
+        let judge = openings.get_or_insert_with(|| Openings::new(policy));
+        let sunk = judge.judge(contact.at, contact.client, contact.local, &contact.first);
         drop(openings);
         let counter = match sunk {
             Sunk::Attempt(sighting) => {
@@ -63,6 +64,12 @@ impl Heard {
             Sunk::Nameless => &self.nameless,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Lets go of what judges by another policy than the one in force: nobody may connect for days, and its memory waits for that.
+    fn let_go(&self, policy: &Policy) {
+        let mut openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(openings.take_if(|openings| openings.policy().epoch() != policy.epoch()));
     }
 
     fn fold(&self, sighting: Sighting) {
@@ -83,6 +90,7 @@ impl Heard {
     }
 
     fn flush(&self) {
+        self.let_go(&self.activator.policy());
         let folded = std::mem::take(&mut *self.folded.lock().unwrap_or_else(PoisonError::into_inner));
         if !folded.is_empty() {
             // What there is no room for the ledger counts as lost.
@@ -96,7 +104,7 @@ impl Sinkhole {
     pub(super) fn new(activator: &Arc<Activator>, sockets: &[Sockets], networks: Networks) -> Arc<Self> {
         let heard = Arc::new(Heard {
             activator: Arc::clone(activator),
-            openings: Mutex::new(Openings::new(activator.policy())),
+            openings: Mutex::default(),
             folded: Mutex::default(),
             attempts: AtomicU64::new(0),
             unlisted: AtomicU64::new(0),

@@ -158,6 +158,9 @@ fn bounds(open_files: usize) -> Bounds {
 impl Running {
     /// Lets the sinkhole take connections beside it.
     pub(super) fn sink(&self, sinkhole: &Arc<Sinkhole>, sockets: Vec<Sockets>) {
+        if sockets.is_empty() {
+            return;
+        }
         for sockets in sockets {
             let serving = sinkhole.serve(sockets, self.stop.clone());
             self.tasks.spawn_on(
