@@ -358,13 +358,15 @@ impl Gateway {
         Ok(json!({ "removed": gone }))
     }
 
-    /// The settings that are in force; nothing while the kernel does not enforce. A redirect that is not in force is not among them.
+    /// The settings that are in force; nothing while the kernel does not enforce. A redirect that is not in force, and names that nobody
+    /// looks at, are not among them.
     pub(super) fn enforced(&self) -> Option<GatewaySettings> {
         let state = self.state();
         state.prepared.as_ref().filter(|_| !state.removed)?;
         let mut settings = state.config.settings.clone();
         let is_redirecting = self.renewed.lock().unwrap_or_else(PoisonError::into_inner).contains_key(ANSWERING);
         settings.redirect = settings.redirect.filter(|_| is_redirecting);
+        settings.inspect = settings.inspect.filter(|_| self.names.as_ref().is_some_and(|names| names.is_alive()));
         Some(settings)
     }
 

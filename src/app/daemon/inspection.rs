@@ -70,7 +70,8 @@ fn of_machine(gateway: Option<&Gateway>) -> Elsewhere {
         let internal = redirect.internal.into_iter().chain(interfaces.inside);
         (internal.collect(), redirect.servers)
     });
-    Elsewhere { own, redirect, kernel_logs: (true, enforced.observe), ..Elsewhere::default() }
+    let ruled = enforced.inspect.map(|inspection| (inspection.tcp, inspection.udp)).unwrap_or_default();
+    Elsewhere { own, redirect, ruled, kernel_logs: (true, enforced.observe), ..Elsewhere::default() }
 }
 
 /// The engine of one thread.

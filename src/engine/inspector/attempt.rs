@@ -53,6 +53,8 @@ pub struct Elsewhere {
     pub sinkhole: Vec<SocketAddr>,
     /// Whether DNS to others is led to us: networks whose resolvers may be asked, and clients that may ask anybody.
     pub redirect: Option<(Vec<IpNet>, Vec<IpNet>)>,
+    /// Ports of TCP and UDP on which the gateway rules by the names in first packets, and records them.
+    pub ruled: (BTreeSet<u16>, BTreeSet<u16>),
     /// Whether the kernel logs packets to addresses that are blocked, and to those that are observed.
     pub kernel_logs: (bool, bool),
 }
@@ -64,6 +66,8 @@ impl Elsewhere {
         match channel {
             _ if self.is_at(&self.sinkhole, ends) => true,
             Channel::Dns => self.answers(ends),
+            Channel::TlsSni | Channel::HttpHost => self.ruled.0.contains(&ends.dport),
+            Channel::QuicSni => self.ruled.1.contains(&ends.dport),
             Channel::Address => match decision {
                 Decision::Block => self.kernel_logs.0,
                 Decision::Observe => self.kernel_logs.1,
@@ -164,6 +168,9 @@ mod tests {
         ] {
             assert_eq!(elsewhere.records(&flow, channel, decision), is_known, "{channel} {decision}");
         }
+        elsewhere.ruled.1 = [443].into();
+        assert!(elsewhere.records(&flow, Channel::QuicSni, Decision::Block));
+        assert!(!elsewhere.records(&flow, Channel::TlsSni, Decision::Block));
         elsewhere.sinkhole = vec!["10.1.0.1:443".parse().unwrap()];
         for (to, is_known) in [("10.1.0.1", true), ("10.1.0.3", false)] {
             let flow = ends("10.1.0.2", to, 443);

@@ -162,7 +162,6 @@ impl Endpoints {
 
     /// The next device of which there is news. Each is told again after a while also when there is none.
     pub fn poll_changed(&mut self, now: Mono) -> Option<&Endpoint> {
-        self.changed.retain(|id| self.known.contains_key(id));
         let is_settled = |id: &EndpointId| {
             self.known.get(id).is_some_and(|endpoint| {
                 let first = endpoint.addresses.iter().map(|address| address.first).min().unwrap_or(now);
@@ -211,6 +210,7 @@ impl Endpoints {
     pub fn handle_timeout(&mut self, now: Mono) {
         self.known.retain(|_, endpoint| now.since(endpoint.last).as_secs() < SILENT_S);
         let known = &self.known;
+        self.changed.retain(|id| known.contains_key(id));
         self.by_mac.retain(|_, sender| match sender {
             Sender::Host { id, .. } => known.contains_key(id),
             Sender::Router => true,
