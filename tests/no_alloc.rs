@@ -1,4 +1,4 @@
-//! The hot path allocates nothing: blocked names, cached answers, judged answers, misses and what is no query.
+//! The hot path allocates nothing: blocked names, cached answers, judged answers, misses and what is no query; frames down to their flow.
 #![allow(unsafe_code, reason = "an allocator that counts is the only way to see an allocation")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
@@ -9,9 +9,10 @@ mod frames;
 
 use dns_fixture::*;
 use hickory_proto::rr::RecordType;
-use interdict::base::model::{BlockAnswer, Stage};
+use interdict::base::model::{BlockAnswer, Mono, Stage};
 use interdict::base::name::Name;
 use interdict::base::wire::packet::{Content, Frame, LinkType, Transport};
+use interdict::engine::inspector::{Observation, Reader};
 use interdict::engine::resolver::front::{self, answer, answer_from};
 use interdict::engine::resolver::{Ask, Cache, Failure, Outcome};
 use interdict::policy::list::Format;
@@ -193,4 +194,27 @@ fn decoding_allocates_nothing() {
         read += usize::from(kinds.is_some());
     }
     assert_eq!(read, cases.len() - 1, "all but the last can be read");
+}
+
+#[test]
+fn a_packet_of_a_known_flow_allocates_nothing() {
+    for is_counted in [false, true] {
+        let mut reader = Reader::new();
+        let mut take = |bytes: &[u8]| {
+            reader.handle_frame(Mono::START, &Frame::new(LinkType::ETHERNET, bytes), &mut |observation| {
+                if let Observation::Quiet(_, counted) = observation {
+                    counted.set(is_counted);
+                }
+            });
+        };
+        // Data of a connection that is older than the capture: after some of it, nothing is held any more.
+        let data = |number: u32| frames::tcp_frame(1 + number * 1_400, frames::PSH_ACK, &[0xa5; 1_400]);
+        let datagram = frames::udp_frame(5_000, 6_000, &[0xa5; 1_200]);
+        (0..4).for_each(|number| take(&data(number)));
+        take(&datagram);
+        for bytes in [data(4), data(9), frames::tcp_frame(9, 0x10, b""), datagram] {
+            assert_eq!(allocations(|| take(&bytes)).0, 0, "{is_counted} {bytes:x?}");
+        }
+        assert_eq!(reader.flows(), 2);
+    }
 }

@@ -4,6 +4,7 @@ use super::finding::Incident;
 use super::reader::At;
 use crate::base::name::{Name, NameRef};
 use crate::base::wire::dns::{AnswerView, Section};
+use foldhash::fast::RandomState;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ const STEPS_MAX: usize = 16;
 /// The blocked names of late, and the ways around them.
 #[derive(Debug, Default)]
 pub(super) struct Bypasses {
-    endpoints: HashMap<IpAddr, BTreeMap<Arc<str>, Blocked>>,
+    endpoints: HashMap<IpAddr, BTreeMap<Arc<str>, Blocked>, RandomState>,
     /// By number, in order of their beginning.
     incidents: BTreeMap<u64, Incident>,
     /// Those that have begun or grown since they were last told.

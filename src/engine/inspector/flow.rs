@@ -1,5 +1,6 @@
 //! The table of flows: bounded in flows and in octets, for everybody and for each endpoint that begins them.
 
+use super::pass::Marks;
 use super::stream::Stream;
 use crate::base::wire::packet::{Packet, protocol};
 use crate::base::wire::quic::QuicClient;
@@ -11,31 +12,44 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// Parts of the table. An endpoint's flows stand in one of them, so that it can push out only those that share it.
 const SHELVES: usize = 64;
-/// Flows of one part.
-const SHELF_FLOWS: usize = 2048;
+/// Flows of one part: in all, more than twice as many as a gateway of a thousand hosts has at once.
+const SHELF_FLOWS: usize = 4096;
 /// Octets that the flows of one part hold.
 const SHELF_OCTETS: usize = 1 << 20;
 /// Places that are looked at for one that may go, before any one goes.
 const LOOKS_MAX: usize = 32;
 
 /// Both ends of a flow, the smaller first, and where it was seen: one number stands for VLANs and tunnels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
-    pub(super) ends: [(u128, u16); 2],
+    pub(super) addresses: [u128; 2],
+    pub(super) ports: [u16; 2],
     protocol: u8,
     place: u64,
 }
 
 impl Key {
     /// The key of a packet, and whether its source is the second end.
+    #[inline]
     pub(super) fn of(packet: &Packet<'_>, src: (IpAddr, u16), dst: (IpAddr, u16), protocol: u8) -> (Self, bool) {
-        let mut ends = [(number(src.0), src.1), (number(dst.0), dst.1)];
-        let is_turned = ends[0] > ends[1];
-        if is_turned {
-            ends.reverse();
-        }
+        let (from, to) = ((number(src.0), src.1), (number(dst.0), dst.1));
+        let is_turned = from > to;
+        let (first, second) = if is_turned { (to, from) } else { (from, to) };
         let place = if packet.link.vlans.ids().is_empty() && packet.tunnels.depth == 0 { 0 } else { place(packet) };
-        (Self { ends, protocol, place }, is_turned)
+        (Self { addresses: [first.0, second.0], ports: [first.1, second.1], protocol, place }, is_turned)
+    }
+}
+
+impl Hash for Key {
+    /// In as few steps as there are words: it is done once a packet.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [first, second] = self.addresses;
+        let [low, high] = self.ports;
+        state.write_u128(first);
+        state.write_u128(second);
+        let rest = u64::from(low) | u64::from(high) << 16 | u64::from(self.protocol) << 32;
+        state.write_u128(u128::from(self.place) << 64 | u128::from(rest));
     }
 }
 
@@ -57,19 +71,22 @@ fn place(packet: &Packet<'_>) -> u64 {
     hasher.finish().max(1)
 }
 
-/// What is known of a flow.
+/// What is known of a flow: two cache lines, since most packets look at nothing else.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Flow {
     pub(super) key: Key,
     pub(super) state: State,
     /// Octets of IP payloads that the first and the second end sent.
     pub(super) octets: [u64; 2],
+    /// Octets that its state holds, as far as noted.
+    held: u32,
     /// Whether the second end began it.
     pub(super) is_second: bool,
-    /// Touched since it was last looked at for going.
-    is_used: bool,
-    held: usize,
 }
+
+/// The size that is meant; a larger one costs every packet.
+const _: () = assert!(size_of::<Flow>() == 128);
 
 /// What is read of a flow.
 #[derive(Debug)]
@@ -78,7 +95,8 @@ pub(super) enum State {
     Tcp([Direction; 2]),
     /// UDP that is not read.
     Plain,
-    Quic(Box<QuicClient>),
+    /// QUIC; which end is its client, once that is known.
+    Quic(Box<QuicClient>, Option<bool>),
     Dtls(Box<DtlsHello>),
 }
 
@@ -86,12 +104,13 @@ pub(super) enum State {
 #[derive(Debug, Default)]
 pub(super) struct Direction {
     pub(super) stream: Stream,
-    /// The sequence number of the last start.
-    pub(super) start: Option<u32>,
-    /// The time to live of the first packet.
-    pub(super) ttl: Option<u8>,
+    /// The sequence number of the last start, if there was one.
+    start: u32,
+    is_started: bool,
     /// A right checksum was seen, so that a wrong one means something.
     pub(super) is_summed: bool,
+    /// The time to live of the first packet.
+    pub(super) ttl: Option<u8>,
 }
 
 /// What the table gave up.
@@ -103,10 +122,43 @@ pub struct FlowLosses {
     pub read: u64,
 }
 
+/// Where a flow is, and the upper part of the hash of its key.
+#[derive(Clone, Copy, Debug)]
+struct Slot(u64);
+
+impl Slot {
+    const PLACE_BITS: u32 = (SHELVES * SHELF_FLOWS).ilog2();
+    const PLACE: u64 = (1 << Self::PLACE_BITS) - 1;
+
+    const fn new(hash: u64, at: u32) -> Self {
+        Self(hash & !Self::PLACE | at as u64 & Self::PLACE)
+    }
+
+    const fn at(self) -> u32 {
+        (self.0 & Self::PLACE) as u32
+    }
+
+    /// Whether the upper parts of the hashes are the same.
+    const fn may_be(self, hash: u64) -> bool {
+        (self.0 ^ hash) >> Self::PLACE_BITS == 0
+    }
+}
+
+/// What a look for a packet's flow came to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Found {
+    /// It says nothing; the place of its flow.
+    Passed(u32),
+    /// The place of its flow.
+    At(u32),
+    /// There is no such flow.
+    New,
+}
+
 /// The flows.
 #[derive(Debug)]
 pub(super) struct Flows {
-    index: HashTable<u32>,
+    index: HashTable<Slot>,
     hasher: foldhash::quality::RandomState,
     shelves: Vec<Shelf>,
     pub(super) losses: FlowLosses,
@@ -115,6 +167,8 @@ pub(super) struct Flows {
 #[derive(Debug, Default)]
 struct Shelf {
     flows: Vec<Flow>,
+    /// One for each of them.
+    marks: Vec<Marks>,
     hand: usize,
     held: usize,
 }
@@ -136,51 +190,93 @@ impl Flows {
         self.index.len()
     }
 
-    /// The place of a flow.
-    pub(super) fn find(&mut self, key: &Key) -> Option<u32> {
+    /// The flow of a packet, unless `passes` says by its marks that the packet may be passed over. Marks are taken for the packet's by 46
+    /// bits of a keyed hash, and so without a look at the flow; everything else goes by the key.
+    #[inline]
+    pub(super) fn find(&mut self, key: &Key, passes: impl Fn(Marks) -> bool) -> Found {
         let shelves = &self.shelves;
         let hash = self.hasher.hash_one(key);
-        let found = self.index.find(hash, |at| flow_in(shelves, *at).is_some_and(|flow| flow.key == *key)).copied()?;
-        if let Some(flow) = self.get(found) {
-            flow.is_used = true;
+        let mut is_passed = false;
+        let found = self.index.find(hash, |slot| {
+            slot.may_be(hash) && {
+                is_passed = marks_in(shelves, slot.at()).is_some_and(|marks| passes(*marks));
+                is_passed || flow_in(shelves, slot.at()).is_some_and(|flow| flow.key == *key)
+            }
+        });
+        let Some(at) = found.map(|slot| slot.at()) else { return Found::New };
+        if let Some(marks) = self.marks(at).filter(|marks| !marks.is_used()) {
+            marks.set_used(true);
         }
-        Some(found)
+        if is_passed { Found::Passed(at) } else { Found::At(at) }
+    }
+
+    /// The marks of the flow at a place.
+    #[inline]
+    pub(super) fn marks(&mut self, at: u32) -> Option<&mut Marks> {
+        let (shelf, place) = parts(at);
+        self.shelves.get_mut(shelf)?.marks.get_mut(place)
     }
 
     /// The flow at a place.
+    #[inline]
     pub(super) fn get(&mut self, at: u32) -> Option<&mut Flow> {
         let (shelf, place) = parts(at);
         self.shelves.get_mut(shelf)?.flows.get_mut(place)
     }
 
+    /// The flow at a place, and its marks.
+    #[inline]
+    pub(super) fn marked(&mut self, at: u32) -> Option<(&mut Flow, &mut Marks)> {
+        let (shelf, place) = parts(at);
+        let shelf = self.shelves.get_mut(shelf)?;
+        shelf.flows.get_mut(place).zip(shelf.marks.get_mut(place))
+    }
+
     /// A new flow, begun by `from`, which is its second end if `is_second`; what had to go for it.
     pub(super) fn add(&mut self, key: Key, from: IpAddr, is_second: bool, state: State) -> (u32, Option<Flow>) {
         let shelf_at = usize::try_from(self.hasher.hash_one(from) % SHELVES as u64).unwrap_or(0);
-        let flow = Flow { key, state, octets: [0; 2], is_second, is_used: false, held: 0 };
+        let flow = Flow { key, state, octets: [0; 2], held: 0, is_second };
         let Some(shelf) = self.shelves.get_mut(shelf_at) else { return (0, None) };
         let (place, gone) = if shelf.flows.len() < SHELF_FLOWS {
             shelf.flows.push(flow);
+            shelf.marks.push(Marks::default());
             (shelf.flows.len() - 1, None)
         } else {
             let place = shelf.victim();
+            if let Some(marks) = shelf.marks.get_mut(place) {
+                *marks = Marks::default();
+            }
             (place, shelf.flows.get_mut(place).map(|held| std::mem::replace(held, flow)))
         };
         let at = u32::try_from(shelf_at * SHELF_FLOWS + place).unwrap_or(u32::MAX);
         if let Some(gone) = &gone {
-            shelf.held = shelf.held.saturating_sub(gone.held);
+            shelf.held = shelf.held.saturating_sub(gone.held as usize);
             self.forget(&gone.key, at);
         }
         let hash = self.hasher.hash_one(key);
         let (shelves, hasher) = (&self.shelves, &self.hasher);
-        self.index.insert_unique(hash, at, |at| flow_in(shelves, *at).map_or(0, |flow| hasher.hash_one(flow.key)));
+        let rehash = |slot: &Slot| flow_in(shelves, slot.at()).map_or(0, |flow| hasher.hash_one(flow.key));
+        self.index.insert_unique(hash, Slot::new(hash, at), rehash);
         (at, gone)
     }
 
     fn forget(&mut self, key: &Key, at: u32) {
         let hash = self.hasher.hash_one(key);
-        if let Ok(entry) = self.index.find_entry(hash, |held| *held == at) {
+        if let Ok(entry) = self.index.find_entry(hash, |slot| slot.at() == at) {
             entry.remove();
         }
+    }
+
+    /// Whether a flow may hold what is perhaps never read: only while three quarters of its shelf are left for others.
+    #[inline]
+    pub(super) fn has_room(&self, at: u32) -> bool {
+        self.shelves.get(parts(at).0).is_some_and(|shelf| shelf.held < SHELF_OCTETS / 4)
+    }
+
+    /// Whether what a flow holds is noted already.
+    #[inline]
+    pub(super) fn is_noted(&mut self, at: u32) -> bool {
+        self.get(at).is_none_or(|flow| flow.held as usize == flow.state.held())
     }
 
     /// Notes what a flow holds now. Where its shelf holds too much, the states of others that go for it.
@@ -189,10 +285,18 @@ impl Flows {
         let Some(shelf) = self.shelves.get_mut(shelf_at) else { return Vec::new() };
         if let Some(flow) = shelf.flows.get_mut(place) {
             let held = flow.state.held();
-            shelf.held = (shelf.held + held).saturating_sub(flow.held);
-            flow.held = held;
+            shelf.held = (shelf.held + held).saturating_sub(flow.held as usize);
+            // No state holds 4 GiB.
+            flow.held = u32::try_from(held).unwrap_or(u32::MAX);
         }
+        if shelf.held <= SHELF_OCTETS { Vec::new() } else { self.make_room(shelf_at, place) }
+    }
+
+    /// Takes the states of flows of a shelf, but not of the one at `place`, until it holds no more than it may.
+    #[cold]
+    fn make_room(&mut self, shelf_at: usize, place: usize) -> Vec<(Key, State)> {
         let mut given_up = Vec::new();
+        let Some(shelf) = self.shelves.get_mut(shelf_at) else { return given_up };
         for _ in 0..SHELF_FLOWS {
             if shelf.held <= SHELF_OCTETS {
                 break;
@@ -202,7 +306,7 @@ impl Flows {
                 continue;
             }
             if let Some(flow) = shelf.flows.get_mut(victim).filter(|flow| flow.held > 0) {
-                shelf.held = shelf.held.saturating_sub(flow.held);
+                shelf.held = shelf.held.saturating_sub(flow.held as usize);
                 flow.held = 0;
                 self.losses.unread += 1;
                 given_up.push((
@@ -223,10 +327,18 @@ impl Flows {
     }
 }
 
+#[inline]
 const fn parts(at: u32) -> (usize, usize) {
     (at as usize / SHELF_FLOWS, at as usize % SHELF_FLOWS)
 }
 
+#[inline]
+fn marks_in(shelves: &[Shelf], at: u32) -> Option<&Marks> {
+    let (shelf, place) = parts(at);
+    shelves.get(shelf)?.marks.get(place)
+}
+
+#[inline]
 fn flow_in(shelves: &[Shelf], at: u32) -> Option<&Flow> {
     let (shelf, place) = parts(at);
     shelves.get(shelf)?.flows.get(place)
@@ -237,8 +349,8 @@ impl Shelf {
     fn victim(&mut self) -> usize {
         for _ in 0..LOOKS_MAX {
             self.hand = (self.hand + 1) % self.flows.len().max(1);
-            match self.flows.get_mut(self.hand) {
-                Some(flow) if flow.is_used => flow.is_used = false,
+            match self.marks.get_mut(self.hand) {
+                Some(marks) if marks.is_used() => marks.set_used(false),
                 _ => break,
             }
         }
@@ -252,7 +364,7 @@ impl State {
         match self {
             Self::Tcp(directions) => directions.iter().map(|direction| direction.stream.held()).sum(),
             Self::Plain => 0,
-            Self::Quic(client) => client.held(),
+            Self::Quic(client, _) => client.held(),
             Self::Dtls(hello) => hello.held(),
         }
     }
@@ -261,7 +373,7 @@ impl State {
     pub(super) fn let_go(&mut self) {
         match self {
             Self::Tcp(directions) => *directions = [Direction::done(), Direction::done()],
-            Self::Plain | Self::Quic(_) | Self::Dtls(_) => *self = Self::Plain,
+            Self::Plain | Self::Quic(..) | Self::Dtls(_) => *self = Self::Plain,
         }
     }
 
@@ -270,7 +382,7 @@ impl State {
         match self {
             Self::Tcp(directions) => directions.iter().any(|direction| matches!(direction.stream, Stream::Reading(_))),
             Self::Plain => false,
-            Self::Quic(client) => client.is_waiting(),
+            Self::Quic(client, _) => client.is_waiting(),
             Self::Dtls(hello) => hello.held() > 0,
         }
     }
@@ -278,7 +390,17 @@ impl State {
 
 impl Direction {
     const fn done() -> Self {
-        Self { stream: Stream::Done, start: None, ttl: None, is_summed: false }
+        Self { stream: Stream::Done, start: 0, is_started: false, is_summed: false, ttl: None }
+    }
+
+    /// The sequence number of the last start.
+    pub(super) const fn start(&self) -> Option<u32> {
+        if self.is_started { Some(self.start) } else { None }
+    }
+
+    /// A start was seen.
+    pub(super) const fn set_start(&mut self, seq: u32) {
+        (self.start, self.is_started) = (seq, true);
     }
 }
 

@@ -12,6 +12,7 @@ use crate::base::name::{NameBuf, NameRef};
 use crate::base::wire::host::escaped;
 use crate::base::wire::tls::{Hidden, Transport, ja4};
 use crate::policy::{self, Policy, RuleId, Subject, Verdict};
+use foldhash::fast::RandomState;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ pub struct Judge {
     signatures: Signatures,
     memory: Memory,
     bypasses: Bypasses,
-    open: HashMap<Ends, Open>,
+    open: HashMap<Ends, Open, RandomState>,
     /// Ports of relays: vendor, port, whether TCP or UDP does not matter for a first sign.
     relays: Vec<(u16, u16, Arc<str>, String)>,
     findings: Findings,
@@ -63,7 +64,7 @@ impl Judge {
             policy,
             memory: Memory::default(),
             bypasses: Bypasses::default(),
-            open: HashMap::new(),
+            open: HashMap::default(),
             findings: Findings::default(),
             live: None,
             flows: None,
@@ -195,6 +196,10 @@ impl Judge {
                 let mut hits = Vec::new();
                 self.signatures.body(*at, ends.turned(), octets, |hit| hits.push(hit));
                 hits.into_iter().for_each(|hit| self.signature(*at, ends.turned(), &hit));
+            }
+            Observation::Quiet(ends, is_counted) => {
+                let is_open = |ends| matches!(self.open.get(ends), Some(Open::Known(..) | Open::Perhaps(..)));
+                is_counted.set(!self.open.is_empty() && (is_open(ends) || is_open(&ends.turned())));
             }
             Observation::Reply(..) | Observation::Sender(..) => {}
         }

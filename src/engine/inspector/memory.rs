@@ -4,6 +4,7 @@ use super::reader::At;
 use crate::base::model::Confidence;
 use crate::base::name::{Name, NameRef};
 use crate::base::wire::dns::{AnswerView, Section};
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,7 +23,7 @@ const BELIEVED_MAX: Duration = Duration::from_secs(86_400);
 /// What clients resolved.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    clients: HashMap<IpAddr, Client>,
+    clients: HashMap<IpAddr, Client, RandomState>,
     /// When old clients were forgotten last.
     swept_ns: u64,
     /// Answers that were forgotten for want of room.
@@ -31,7 +32,7 @@ pub(super) struct Memory {
 
 #[derive(Debug, Default)]
 struct Client {
-    addresses: HashMap<IpAddr, Told>,
+    addresses: HashMap<IpAddr, Told, RandomState>,
 }
 
 #[derive(Debug)]

@@ -2,16 +2,17 @@
 
 use super::datagram;
 use super::dialogue::{Hint, Said};
-use super::flow::{Direction, Flow, FlowLosses, Flows, Key, State, TCP, UDP};
+use super::flow::{Direction, Flow, FlowLosses, Flows, Found, Key, State, TCP, UDP};
 use super::fragments::{self, Fragments};
 use super::names::{Ends, NameKind, Seen};
-use super::stream::{Progress, Readings, Segment, Stream, StreamLosses, TOLD_MAX};
+use super::stream::{Progress, Segment, StreamLosses, Told};
 use crate::base::model::Mono;
 use crate::base::wire::host::Host;
 use crate::base::wire::http::{Request, Response};
 use crate::base::wire::packet::{Checksum, Frame, Ip, Packet, Tcp, Transport, Udp};
-use crate::base::wire::quic::{Found, may_be_quic};
+use crate::base::wire::quic::{self, may_be_quic};
 use crate::base::wire::tls::{ClientHello, is_dtls};
+use std::cell::Cell;
 use std::net::Ipv6Addr;
 
 /// Octets of fragments that wait for others.
@@ -42,6 +43,8 @@ pub enum Observation<'a> {
     Body(At, Ends, &'a [u8]),
     /// A DNS response.
     Answer(At, Ends, &'a [u8]),
+    /// Nothing is read of a flow for now. Unless this is set, its octets are not counted while that is so.
+    Quiet(Ends, &'a Cell<bool>),
 }
 
 /// Which frame, and when.
@@ -155,25 +158,32 @@ impl Reader {
 
     fn tcp(&mut self, packet: &Packet<'_>, ip: &Ip<'_>, tcp: &Tcp<'_>, is_offloaded: bool, tell: Tell<'_>) {
         let (key, is_turned) = Key::of(packet, (ip.src, tcp.sport), (ip.dst, tcp.dport), TCP);
-        let at = match self.flows.find(&key) {
-            Some(at) => at,
+        let hint = if tcp.sport == 53 || tcp.dport == 53 { Hint::Dns } else { Hint::None };
+        let ends = Ends { src: ip.src, sport: tcp.sport, dst: ip.dst, dport: tcp.dport };
+        let at = match self.flows.find(&key, |marks| marks.passes(is_turned, tcp, hint)) {
+            Found::Passed(at) => {
+                let is_begun = self.flows.marks(at).is_some_and(|marks| marks.is_begun(is_turned));
+                let progress = if is_begun { Progress::Begun } else { Progress::Over };
+                (self.last, self.last_at) = (Some((ends, progress)), at);
+                return;
+            }
+            Found::At(at) => at,
             // A flow is begun by a start or by data; acknowledgements of what was not seen are nothing to go by.
-            None if !tcp.flags.syn() && tcp.payload.is_empty() => return,
-            None => {
+            Found::New if !tcp.flags.syn() && tcp.payload.is_empty() => return,
+            Found::New => {
                 // Who answers a start did not begin; without a start, the smaller port serves.
                 tell(Observation::Sender(self.at, packet));
                 let is_reply = tcp.flags.syn() && tcp.flags.ack() || !tcp.flags.syn() && tcp.sport < tcp.dport;
                 self.add(key, ip, is_turned != is_reply, State::Tcp(Default::default()), tell)
             }
         };
+        let has_room = self.flows.has_room(at);
         let Some(Flow { state: State::Tcp(directions), octets, .. }) = self.flows.get(at) else { return };
         count(octets, is_turned, ip);
         let (ours, theirs) = match directions {
             [first, second] if is_turned => (second, first),
             [first, second] => (first, second),
         };
-        let ends = Ends { src: ip.src, sport: tcp.sport, dst: ip.dst, dport: tcp.dport };
-        let hint = if tcp.sport == 53 || tcp.dport == 53 { Hint::Dns } else { Hint::None };
         ours.ttl.get_or_insert(ip.ttl);
         let mut seq = tcp.seq;
         if tcp.flags.syn() {
@@ -185,15 +195,15 @@ impl Reader {
         let (now, losses) = (self.at, &mut self.losses);
         if ours.stream.wants(seq, tcp.payload.len()) {
             let is_sure = ours.stream.is_reading() && is_sure(ours, ip, tcp, is_offloaded);
-            let segment = Segment { seq, octets: tcp.payload, is_sure, missing: ip.missing };
-            ours.stream.segment(&segment, hint, losses, &mut |readings, said| told(now, ends, readings, &said, tell));
+            let segment = Segment { seq, octets: tcp.payload, is_sure, missing: ip.missing, has_room };
+            ours.stream.segment(&segment, hint, losses, &mut |heard, said| told(now, ends, heard, &said, tell));
         }
         (self.last, self.last_at) = (Some((ends, ours.stream.progress())), at);
         if tcp.flags.ack() {
             let back = ends.turned();
             let answered = !tcp.payload.is_empty();
-            theirs.stream.acknowledged(tcp.ack, answered, losses, &mut |readings, said| {
-                told(now, back, readings, &said, tell);
+            theirs.stream.acknowledged(tcp.ack, answered, losses, &mut |heard, said| {
+                told(now, back, heard, &said, tell);
             });
         }
         self.note(at, tell);
@@ -209,32 +219,47 @@ impl Reader {
             return datagram::Service::Dns.read(self.at, ends, udp.payload, tell);
         }
         let (key, is_turned) = Key::of(packet, (ip.src, udp.sport), (ip.dst, udp.dport), UDP);
-        let at = match self.flows.find(&key) {
-            Some(at) if !datagram::is_dhcp(udp.sport, udp.dport) => at,
-            found => {
-                tell(Observation::Sender(self.at, packet));
-                found.unwrap_or_else(|| self.add(key, ip, is_turned, State::Plain, tell))
+        let is_dtls = is_dtls(udp.payload);
+        let is_read = is_dtls || may_be_quic(udp.payload);
+        let is_dhcp = datagram::is_dhcp(udp.sport, udp.dport);
+        if is_dhcp {
+            tell(Observation::Sender(self.at, packet));
+        }
+        let at = match self.flows.find(&key, |marks| !is_read && marks.is_quiet()) {
+            Found::Passed(at) => {
+                (self.last, self.last_at) = (Some((ends, Progress::Over)), at);
+                return;
+            }
+            Found::At(at) => at,
+            Found::New => {
+                if !is_dhcp {
+                    tell(Observation::Sender(self.at, packet));
+                }
+                self.add(key, ip, is_turned, State::Plain, tell)
             }
         };
         let Some(flow) = self.flows.get(at) else { return };
         count(&mut flow.octets, is_turned, ip);
         (self.last, self.last_at) = (Some((ends, Progress::Over)), at);
-        let is_dtls = is_dtls(udp.payload);
-        if !is_dtls && !may_be_quic(udp.payload) {
-            return;
+        if !is_read {
+            return self.mark(at, tell);
         }
         match &mut flow.state {
-            State::Plain | State::Quic(_) if is_dtls => flow.state = State::Dtls(Box::default()),
-            State::Plain | State::Dtls(_) if !is_dtls => flow.state = State::Quic(Box::default()),
+            State::Plain | State::Quic(..) if is_dtls => flow.state = State::Dtls(Box::default()),
+            State::Plain | State::Dtls(_) if !is_dtls => flow.state = State::Quic(Box::default(), None),
             _ => {}
         }
         let now = self.at;
         match &mut flow.state {
-            State::Quic(client) if !client.gives_up() => {
+            // What the server says is under keys of its own.
+            State::Quic(client, side) if !client.gives_up() && side.is_none_or(|side| side == is_turned) => {
                 client.feed(udp.payload, |found| match found {
-                    Found::Hello(body) => hello(now, ends, NameKind::QuicSni, body, tell),
-                    Found::Google(name) => host(now, ends, NameKind::QuicSni, name, tell),
+                    quic::Found::Hello(body) => hello(now, ends, NameKind::QuicSni, body, tell),
+                    quic::Found::Google(name) => host(now, ends, NameKind::QuicSni, name, tell),
                 });
+                if side.is_none() && client.is_client() {
+                    *side = Some(is_turned);
+                }
                 self.counters.quic_unread += u64::from(client.gives_up());
                 if client.is_waiting() {
                     self.last = Some((ends, Progress::Reading));
@@ -245,7 +270,7 @@ impl Reader {
                     said_hello(now, ends, NameKind::DtlsSni, view, tell);
                 }
             }
-            State::Plain | State::Quic(_) | State::Tcp(_) => return,
+            State::Plain | State::Quic(..) | State::Tcp(_) => return,
         }
         self.note(at, tell);
     }
@@ -266,16 +291,33 @@ impl Reader {
     }
 
     fn note(&mut self, at: u32, tell: Tell<'_>) {
-        for (key, state) in self.flows.note(at) {
-            self.finish_state(&key, state, tell);
+        if !self.flows.is_noted(at) {
+            for (key, state) in self.flows.note(at) {
+                self.finish_state(&key, state, tell);
+            }
         }
+        self.mark(at, tell);
+    }
+
+    /// Notes how far a flow is, so that what says nothing more is passed over.
+    fn mark(&mut self, at: u32, tell: Tell<'_>) {
+        let Some((flow, marks)) = self.flows.marked(at) else { return };
+        let may_pass = match &flow.state {
+            State::Tcp(directions) => marks.note(directions),
+            State::Plain | State::Quic(..) | State::Dtls(_) => true,
+        };
+        let is_counted = Cell::new(false);
+        if may_pass {
+            tell(Observation::Quiet(flow.key.directions(flow.is_second)[0], &is_counted));
+        }
+        marks.set_quiet(may_pass && !is_counted.get());
     }
 
     fn finish_state(&mut self, key: &Key, state: State, tell: Tell<'_>) {
         let State::Tcp(directions) = state else { return };
         for (mut direction, ends) in directions.into_iter().zip(key.directions(false)) {
             let now = self.at;
-            direction.stream.finish(&mut self.losses, &mut |readings, said| told(now, ends, readings, &said, tell));
+            direction.stream.finish(&mut self.losses, &mut |heard, said| told(now, ends, heard, &said, tell));
         }
     }
 
@@ -350,10 +392,10 @@ impl Direction {
     /// Whether a SYN starts this direction anew: the same one again does not, nor one amid others that has the mark of a decoy.
     fn starts(&mut self, ip: &Ip<'_>, tcp: &Tcp<'_>, is_offloaded: bool) -> bool {
         let is_sure = is_sure(self, ip, tcp, is_offloaded);
-        if self.start == Some(tcp.seq) || (!is_sure && matches!(self.stream, Stream::Reading(_))) {
+        if self.start() == Some(tcp.seq) || (!is_sure && self.stream.is_held()) {
             return false;
         }
-        self.start = Some(tcp.seq);
+        self.set_start(tcp.seq);
         self.ttl = Some(ip.ttl);
         true
     }
@@ -370,15 +412,15 @@ fn is_sure(direction: &mut Direction, ip: &Ip<'_>, tcp: &Tcp<'_>, is_offloaded: 
 }
 
 /// What a stream said, unless another reading of it said it already.
-fn told(at: At, ends: Ends, readings: &mut Readings, said: &Said<'_>, tell: Tell<'_>) {
+fn told(at: At, ends: Ends, heard: &mut Told, said: &Said<'_>, tell: Tell<'_>) {
     match said {
         Said::Hello(view) => {
-            if readings.is_news(view.server_name().unwrap_or_default()) {
+            if heard.is_news(view.server_name().unwrap_or_default()) {
                 said_hello(at, ends, NameKind::TlsSni, *view, tell);
             }
         }
         Said::Request(request) => {
-            if readings.has_alternatives() && !readings.is_news(request.headers().first("host").unwrap_or_default()) {
+            if heard.is_ambiguous && !heard.is_news(request.headers().first("host").unwrap_or_default()) {
                 return;
             }
             let mut hosts = request.headers().all("host").filter(|written| !written.is_empty()).peekable();
@@ -419,22 +461,6 @@ pub(super) fn host(at: At, ends: Ends, kind: NameKind, written: &[u8], tell: Tel
     tell(Observation::Name(Seen { frame: at.frame, time_ns: at.time_ns, ends, kind, octets: host.octets(), name }));
 }
 
-impl Readings {
-    /// Whether nothing was said by this word yet, which is remembered.
-    fn is_news(&mut self, word: &[u8]) -> bool {
-        use std::hash::BuildHasher;
-        let hash = foldhash::quality::FixedState::with_seed(1).hash_one(word);
-        if self.told.iter().take(usize::from(self.told_count)).any(|held| *held == hash) {
-            return false;
-        }
-        if let Some(place) = self.told.get_mut(usize::from(self.told_count)) {
-            *place = hash;
-        }
-        self.told_count = (self.told_count + 1).min(TOLD_MAX as u8);
-        true
-    }
-}
-
 impl Ends {
     /// The other way round.
     #[must_use]
@@ -446,9 +472,9 @@ impl Ends {
 impl Key {
     /// Who sends in either direction; the second end's first if `is_second`.
     fn directions(&self, is_second: bool) -> [Ends; 2] {
-        let [(first, fport), (second, sport)] = self.ends;
-        let address = |number| Ipv6Addr::from_bits(number).to_canonical();
-        let ends = Ends { src: address(first), sport: fport, dst: address(second), dport: sport };
+        let [src, dst] = self.addresses.map(|number| Ipv6Addr::from_bits(number).to_canonical());
+        let [sport, dport] = self.ports;
+        let ends = Ends { src, sport, dst, dport };
         if is_second { [ends.turned(), ends] } else { [ends, ends.turned()] }
     }
 }

@@ -7,6 +7,7 @@ use crate::base::wire::host::Host;
 use crate::base::wire::http::Request;
 use crate::policy::RuleSet;
 use crate::policy::list::vendor::{Signature, SignatureKind};
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ const FLOWS_MAX: usize = 65_536;
 pub(super) struct Signatures {
     forms: Vec<Form>,
     vendors: Vec<Arc<str>>,
-    flows: HashMap<(Ends, usize), Score>,
+    flows: HashMap<(Ends, usize), Score, RandomState>,
     /// Matches that were given up for want of room.
     pub(super) dropped: u64,
 }
@@ -76,7 +77,7 @@ impl Signatures {
                 signature: signature.clone(),
             })
         });
-        Self { forms: forms.collect(), vendors, flows: HashMap::new(), dropped: 0 }
+        Self { forms: forms.collect(), vendors, flows: HashMap::default(), dropped: 0 }
     }
 
     /// A request on a flow.

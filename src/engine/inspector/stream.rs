@@ -5,20 +5,26 @@
 //! are read, until the receiver has answered.
 
 use super::dialogue::{Dialogue, Hint, Said, Wants};
+use super::early::{Early, Took};
 use crate::base::wire::pieces::{Keep, Pieces};
+use foldhash::quality::FixedState;
+use std::hash::BuildHasher;
 
 /// Octets from the first that is held to the last: a hello of the largest size in records.
 const WINDOW_OCTETS: usize = 72 << 10;
 /// Octets that are kept after they were read, to be compared with what comes again.
 const KEPT_OCTETS: usize = 16 << 10;
 /// Octets that are kept of a direction whose start was not seen and that is not understood.
-const UNANCHORED_OCTETS: usize = 4 << 10;
+pub(super) const UNANCHORED_OCTETS: usize = 4 << 10;
 /// How far before the first segment that was seen an earlier one may begin.
 const EARLIER_OCTETS: usize = 16 << 10;
 /// Acknowledgements of octets that never came, before they are given up: the capture lost them.
 const LOST_ACKS: u8 = 3;
 /// Names of one direction that are remembered, so that other readings do not tell them again.
-pub(super) const TOLD_MAX: usize = 8;
+const TOLD_MAX: usize = 8;
+
+/// What hears what a direction says.
+pub(super) type Hear<'h> = &'h mut dyn FnMut(&mut Told, Said<'_>);
 
 /// A segment's part in one direction.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +35,8 @@ pub(super) struct Segment<'a> {
     pub(super) is_sure: bool,
     /// Octets behind these that the capture does not have.
     pub(super) missing: u32,
+    /// Whether there is room to hold what begins nothing.
+    pub(super) has_room: bool,
 }
 
 /// How far a direction is read.
@@ -64,6 +72,8 @@ pub(super) enum Stream {
     Idle,
     /// The start was seen at this sequence number.
     Opened(u32),
+    /// Its first segments, which begin nothing; what is before them may still come.
+    Early(Box<Early>),
     Reading(Box<Readings>),
     /// Not understood: the start of each segment is looked at.
     Lost,
@@ -83,8 +93,31 @@ pub(super) struct Readings {
     last: Option<Reading>,
     sure: Option<Reading>,
     lost_acks: u8,
-    pub(super) told: [u64; TOLD_MAX],
-    pub(super) told_count: u8,
+    told: Told,
+}
+
+/// What one direction has said.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told {
+    words: [u64; TOLD_MAX],
+    count: u8,
+    /// Whether it is read in more than one way.
+    pub(super) is_ambiguous: bool,
+}
+
+impl Told {
+    /// Whether nothing was said by this word yet, which is remembered.
+    pub(super) fn is_news(&mut self, word: &[u8]) -> bool {
+        let hash = FixedState::with_seed(1).hash_one(word);
+        if self.words.iter().take(usize::from(self.count)).any(|held| *held == hash) {
+            return false;
+        }
+        if let Some(place) = self.words.get_mut(usize::from(self.count)) {
+            *place = hash;
+        }
+        self.count = (self.count + 1).min(TOLD_MAX as u8);
+        true
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -101,13 +134,13 @@ impl Reading {
     }
 
     /// Feeds what is new at the front, as far as it is wanted.
-    fn advance(&mut self, said: &mut dyn FnMut(Said<'_>)) {
+    fn advance(&mut self, told: &mut Told, said: Hear<'_>) {
         if self.dialogue.wants() == Wants::Nothing {
             return;
         }
         let joined = self.pieces.contiguous();
         if let Some(new) = joined.get(self.fed..).filter(|new| !new.is_empty()) {
-            self.dialogue.feed(new, said);
+            self.dialogue.feed(new, &mut |what| said(told, what));
             self.fed = joined.len();
         }
     }
@@ -118,10 +151,13 @@ impl Stream {
     pub(super) fn open(&mut self, seq: u32) -> bool {
         let first = seq.wrapping_add(1);
         // Its data may have come before the start itself.
+        if let Self::Early(early) = self {
+            *self = Self::Reading(Box::new(early.readings()));
+        }
         let is_same = match self {
             Self::Opened(held) => *held == first,
             Self::Reading(readings) => readings.anchor(first),
-            Self::Idle | Self::Lost | Self::Done => false,
+            Self::Idle | Self::Early(_) | Self::Lost | Self::Done => false,
         };
         if !is_same {
             *self = Self::Opened(first);
@@ -134,7 +170,7 @@ impl Stream {
         match self {
             _ if len == 0 => false,
             Self::Done => false,
-            Self::Idle | Self::Opened(_) | Self::Lost => true,
+            Self::Idle | Self::Opened(_) | Self::Early(_) | Self::Lost => true,
             Self::Reading(readings) => {
                 let end = seq.wrapping_add(u32::try_from(len).unwrap_or(u32::MAX));
                 !readings.is_anchored || end.wrapping_sub(readings.base).cast_signed() > 0
@@ -152,41 +188,48 @@ impl Stream {
         match self {
             Self::Idle | Self::Opened(_) => Progress::Begun,
             Self::Reading(readings) if readings.is_read() => Progress::Read,
-            Self::Reading(_) => Progress::Reading,
+            Self::Early(_) | Self::Reading(_) => Progress::Reading,
             Self::Lost | Self::Done => Progress::Over,
         }
+    }
+
+    /// Whether octets are held that are not read to their end.
+    pub(super) const fn is_held(&self) -> bool {
+        matches!(self, Self::Early(_) | Self::Reading(_))
     }
 
     /// Octets that are held.
     pub(super) fn held(&self) -> usize {
         match self {
+            Self::Early(early) => early.held(),
             Self::Reading(readings) => readings.held(),
             _ => 0,
         }
     }
 
     /// Takes a segment with data.
-    pub(super) fn segment(
-        &mut self,
-        segment: &Segment<'_>,
-        hint: Hint,
-        losses: &mut StreamLosses,
-        said: &mut dyn FnMut(&mut Readings, Said<'_>),
-    ) {
+    pub(super) fn segment(&mut self, segment: &Segment<'_>, hint: Hint, losses: &mut StreamLosses, said: Hear<'_>) {
         if segment.octets.is_empty() {
             return;
         }
+        if let Self::Early(early) = self {
+            match early.take(segment, hint) {
+                Took::Held => return,
+                Took::Lost => *self = Self::Lost,
+                Took::Apart => *self = Self::Reading(Box::new(early.readings())),
+            }
+        }
         match self {
             Self::Done => return,
-            Self::Lost => {
-                if !Dialogue::may_start(hint, segment.octets) {
-                    return;
-                }
-                *self = Self::Reading(Box::new(Readings::new(segment.seq, true, hint)));
+            Self::Lost if !Dialogue::may_start(hint, segment.octets) => return,
+            Self::Lost => *self = Self::Reading(Box::new(Readings::new(segment.seq, true, hint))),
+            Self::Idle if Early::is_nothing(segment, hint) => {
+                *self = if segment.has_room { Self::Early(Box::new(Early::new(segment))) } else { Self::Lost };
+                return;
             }
             Self::Idle => *self = Self::Reading(Box::new(Readings::new(segment.seq, false, hint))),
             Self::Opened(base) => *self = Self::Reading(Box::new(Readings::new(*base, true, hint))),
-            Self::Reading(_) => {}
+            Self::Early(_) | Self::Reading(_) => {}
         }
         if let Self::Reading(readings) = self
             && let Some(end) = readings.segment(segment, losses, said)
@@ -196,34 +239,24 @@ impl Stream {
     }
 
     /// The receiver acknowledged everything before `ack`; `answered` with data.
-    pub(super) fn acknowledged(
-        &mut self,
-        ack: u32,
-        answered: bool,
-        losses: &mut StreamLosses,
-        said: &mut dyn FnMut(&mut Readings, Said<'_>),
-    ) {
-        if let Self::Reading(readings) = self
-            && let Some(end) = readings.acknowledged(ack, answered, losses, said)
-        {
-            *self = end;
+    pub(super) fn acknowledged(&mut self, ack: u32, answered: bool, losses: &mut StreamLosses, said: Hear<'_>) {
+        match self {
+            Self::Reading(readings) => {
+                if let Some(end) = readings.acknowledged(ack, answered, losses, said) {
+                    *self = end;
+                }
+            }
+            Self::Early(early) if answered && early.is_before(ack) => *self = Self::Lost,
+            _ => {}
         }
     }
 
     /// Tells what is there although its end is not, and forgets the rest.
-    pub(super) fn finish(&mut self, losses: &mut StreamLosses, said: &mut dyn FnMut(&mut Readings, Said<'_>)) {
+    pub(super) fn finish(&mut self, losses: &mut StreamLosses, said: Hear<'_>) {
         if let Self::Reading(mut readings) = std::mem::replace(self, Self::Done) {
             // A hole in the middle, and what is behind it.
             while readings.pass_hole(losses, said).is_none() {}
-            let Readings { first, last, sure, .. } = &mut *readings;
-            let mut dialogues: Vec<Dialogue> = [Some(first), last.as_mut(), sure.as_mut()]
-                .into_iter()
-                .flatten()
-                .map(|reading| std::mem::replace(&mut reading.dialogue, Dialogue::new(Hint::None)))
-                .collect();
-            for dialogue in &mut dialogues {
-                dialogue.finish(&mut |what| said(&mut readings, what));
-            }
+            readings.finish_dialogues(said);
         }
     }
 }
@@ -238,8 +271,22 @@ impl Readings {
             last: None,
             sure: None,
             lost_acks: 0,
-            told: [0; TOLD_MAX],
-            told_count: 0,
+            told: Told::default(),
+        }
+    }
+
+    /// What was held before it was known that it is to be read.
+    pub(super) fn of(base: u32, octets: &[u8]) -> Self {
+        let mut readings = Self::new(base, false, Hint::None);
+        readings.first.pieces.put(0, octets, Keep::First, WINDOW_OCTETS);
+        readings
+    }
+
+    /// Tells what the ends of what is read so far leave to be told.
+    fn finish_dialogues(&mut self, said: Hear<'_>) {
+        let told = &mut self.told;
+        for reading in [Some(&mut self.first), self.last.as_mut(), self.sure.as_mut()].into_iter().flatten() {
+            reading.dialogue.finish(&mut |what| said(told, what));
         }
     }
 
@@ -250,7 +297,7 @@ impl Readings {
     }
 
     /// Whether there is more than one reading.
-    pub(super) const fn has_alternatives(&self) -> bool {
+    const fn has_alternatives(&self) -> bool {
         self.last.is_some() || self.sure.is_some()
     }
 
@@ -285,12 +332,7 @@ impl Readings {
     }
 
     /// Takes a segment; what becomes of the direction where its reading ends.
-    fn segment(
-        &mut self,
-        segment: &Segment<'_>,
-        losses: &mut StreamLosses,
-        said: &mut dyn FnMut(&mut Self, Said<'_>),
-    ) -> Option<Stream> {
+    fn segment(&mut self, segment: &Segment<'_>, losses: &mut StreamLosses, said: Hear<'_>) -> Option<Stream> {
         let is_behind = segment.seq.wrapping_sub(self.base).cast_signed() > 0;
         let is_lost = self.first.dialogue.wants() == Wants::Start && !self.has_alternatives();
         if is_lost && is_behind && Dialogue::may_start(self.hint, segment.octets) {
@@ -345,44 +387,34 @@ impl Readings {
     }
 
     /// Goes on with a segment that fits nowhere, if it may begin something.
-    fn start_anew_at(
-        &mut self,
-        segment: &Segment<'_>,
-        losses: &mut StreamLosses,
-        said: &mut dyn FnMut(&mut Self, Said<'_>),
-    ) -> Option<Stream> {
+    fn start_anew_at(&mut self, segment: &Segment<'_>, losses: &mut StreamLosses, said: Hear<'_>) -> Option<Stream> {
         losses.holes += 1;
         let nothing_yet = self.first.fed == 0;
         if !nothing_yet && !Dialogue::may_start(self.hint, segment.octets) {
             return Some(Stream::Lost);
         }
-        let told = (self.told, self.told_count);
-        *self = Self::new(segment.seq, !nothing_yet, self.hint);
-        (self.told, self.told_count) = told;
+        let told = std::mem::take(&mut self.told);
+        *self = Self { told, ..Self::new(segment.seq, !nothing_yet, self.hint) };
         self.first.pieces.put(0, segment.octets, Keep::First, WINDOW_OCTETS);
         self.advance(losses, said)
     }
 
     /// The capture does not have the octets behind `end`.
-    fn cut_off(&mut self, end: usize, said: &mut dyn FnMut(&mut Self, Said<'_>)) -> Option<Stream> {
+    fn cut_off(&mut self, end: usize, said: Hear<'_>) -> Option<Stream> {
         if self.first.fed != end {
             return None;
         }
-        let mut dialogue = std::mem::replace(&mut self.first.dialogue, Dialogue::new(self.hint));
-        dialogue.finish(&mut |what| said(self, what));
+        let told = &mut self.told;
+        self.first.dialogue.finish(&mut |what| said(told, what));
         Some(Stream::Lost)
     }
 
     /// Reads on in every reading; what becomes of the direction where the first one ends.
-    fn advance(&mut self, losses: &mut StreamLosses, said: &mut dyn FnMut(&mut Self, Said<'_>)) -> Option<Stream> {
-        for which in 0..3 {
-            let Some(mut reading) = self.take(which) else { continue };
-            reading.advance(&mut |what| said(self, what));
-            match which {
-                0 => self.first = reading,
-                1 => self.last = Some(reading),
-                _ => self.sure = Some(reading),
-            }
+    fn advance(&mut self, losses: &mut StreamLosses, said: Hear<'_>) -> Option<Stream> {
+        self.told.is_ambiguous = self.has_alternatives();
+        let told = &mut self.told;
+        for reading in [Some(&mut self.first), self.last.as_mut(), self.sure.as_mut()].into_iter().flatten() {
+            reading.advance(told, said);
         }
         match self.first.dialogue.wants() {
             Wants::Blind(count) if self.last.is_none() => self.pass_blind(count, losses, said),
@@ -399,20 +431,7 @@ impl Readings {
         }
     }
 
-    fn take(&mut self, which: u8) -> Option<Reading> {
-        match which {
-            0 => Some(std::mem::replace(&mut self.first, Reading::new(Pieces::default(), self.hint))),
-            1 => self.last.take(),
-            _ => self.sure.take(),
-        }
-    }
-
-    fn pass_blind(
-        &mut self,
-        count: u64,
-        losses: &mut StreamLosses,
-        said: &mut dyn FnMut(&mut Self, Said<'_>),
-    ) -> Option<Stream> {
+    fn pass_blind(&mut self, count: u64, losses: &mut StreamLosses, said: Hear<'_>) -> Option<Stream> {
         let Ok(blind) = usize::try_from(count) else { return Some(Stream::Lost) };
         self.sure = None;
         self.forget_read();
@@ -433,13 +452,7 @@ impl Readings {
         (self.last, self.sure) = (None, None);
     }
 
-    fn acknowledged(
-        &mut self,
-        ack: u32,
-        answered: bool,
-        losses: &mut StreamLosses,
-        said: &mut dyn FnMut(&mut Self, Said<'_>),
-    ) -> Option<Stream> {
+    fn acknowledged(&mut self, ack: u32, answered: bool, losses: &mut StreamLosses, said: Hear<'_>) -> Option<Stream> {
         let acked = usize::try_from(ack.wrapping_sub(self.base).cast_signed()).ok()?;
         if acked > self.first.fed && self.first.pieces.behind_hole().is_some_and(|behind| acked >= behind) {
             self.lost_acks += 1;
@@ -463,11 +476,12 @@ impl Readings {
     }
 
     /// Gives up the first hole: goes on behind it if something may begin there. `Some` also where there is none.
-    fn pass_hole(&mut self, losses: &mut StreamLosses, said: &mut dyn FnMut(&mut Self, Said<'_>)) -> Option<Stream> {
+    fn pass_hole(&mut self, losses: &mut StreamLosses, said: Hear<'_>) -> Option<Stream> {
         let Some(behind) = self.first.pieces.behind_hole() else { return Some(Stream::Lost) };
         losses.holes += 1;
-        let mut dialogue = std::mem::replace(&mut self.first.dialogue, Dialogue::new(self.hint));
-        dialogue.finish(&mut |what| said(self, what));
+        let told = &mut self.told;
+        self.first.dialogue.finish(&mut |what| said(told, what));
+        self.first.dialogue = Dialogue::new(self.hint);
         (self.last, self.sure) = (None, None);
         self.first.pieces.forget_front(behind);
         self.first.fed = 0;

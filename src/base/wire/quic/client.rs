@@ -7,6 +7,7 @@ use super::version::Version;
 use crate::base::wire::pieces::{Keep, Pieces};
 use crate::base::wire::tls::{CLIENT_HELLO, HELLO_OCTETS_MAX};
 use crate::base::wire::{Reader, Short};
+use std::ops::Range;
 
 /// Packets of one datagram that are looked at.
 const PACKETS_MAX: usize = 16;
@@ -68,6 +69,12 @@ impl QuicClient {
         self.failures >= FAILURES_MAX
     }
 
+    /// Whether it was told by its first flight that this is the client: what comes back is not its.
+    #[must_use]
+    pub const fn is_client(&self) -> bool {
+        !self.flights.is_empty()
+    }
+
     /// Octets that are held.
     #[must_use]
     pub fn held(&self) -> usize {
@@ -87,57 +94,57 @@ impl QuicClient {
         buffer: &mut Vec<u8>,
         found: &mut impl FnMut(Found<'_>),
     ) {
-        // A client goes on under its first keys when it takes the id that the server chose.
-        let held = self.flights.iter().position(|flight| {
+        for flight in &mut self.flights {
             let is_its = flight.version == long.version && *flight.destination == *long.destination;
-            is_its || flight.keys.open(long, buffer).is_some()
-        });
-        let at = match held {
-            Some(at) => at,
-            None => match Self::open_first(long, known, buffer) {
-                Some(flight) => {
-                    if self.flights.len() >= FLIGHTS_MAX {
-                        self.flights.remove(0);
-                    }
-                    self.flights.push(flight);
-                    self.flights.len() - 1
-                }
-                None => {
+            if is_its && flight.is_read {
+                return;
+            }
+            // A client goes on under its first keys when it takes the id that the server chose.
+            match flight.keys.open(long, buffer) {
+                Some(frames) => return flight.take(buffer.get(frames).unwrap_or_default(), found),
+                None if is_its => {
                     self.failures += 1;
                     return;
                 }
-            },
-        };
-        let Some(flight) = self.flights.get_mut(at) else { return };
-        if flight.is_read {
+                None => {}
+            }
+        }
+        let Some((mut flight, frames)) = Self::open_first(long, known, buffer) else {
+            self.failures += 1;
             return;
+        };
+        flight.take(buffer.get(frames).unwrap_or_default(), found);
+        if self.flights.len() >= FLIGHTS_MAX {
+            self.flights.remove(0);
         }
-        match flight.keys.open(long, buffer) {
-            Some(frames) => flight.take(frames, found),
-            None => self.failures += 1,
-        }
+        self.flights.push(flight);
     }
 
-    fn open_first(long: &Long<'_>, known: Option<Version>, buffer: &mut Vec<u8>) -> Option<Flight> {
+    /// The flight that a packet begins, and where in the buffer its frames are.
+    fn open_first(long: &Long<'_>, known: Option<Version>, buffer: &mut Vec<u8>) -> Option<(Flight, Range<usize>)> {
         let trials = Version::to_try();
         let versions = known.as_ref().map_or(&trials[..], std::slice::from_ref);
         versions.iter().find_map(|version| {
             let keys = Keys::of_client(version, long.destination)?;
-            keys.open(long, buffer)?;
-            Some(Flight {
+            let frames = keys.open(long, buffer)?;
+            let flight = Flight {
                 version: long.version,
                 destination: long.destination.into(),
                 keys,
                 is_google: version.is_google,
                 crypto: Pieces::default(),
                 is_read: false,
-            })
+            };
+            Some((flight, frames))
         })
     }
 }
 
 impl Flight {
     fn take(&mut self, frames: &[u8], found: &mut impl FnMut(Found<'_>)) {
+        if self.is_read {
+            return;
+        }
         // A broken frame ends the packet; what stood before it counts.
         let _: Result<(), Short> = self.read_frames(frames);
         let joined = self.crypto.contiguous();

@@ -4,6 +4,7 @@ use super::packet::Long;
 use super::version::Version;
 use ring::aead::{self, quic};
 use ring::hkdf::{self, HKDF_SHA256, Prk, Salt};
+use std::ops::Range;
 
 /// What opens the Initial packets of one client.
 pub(super) struct Keys {
@@ -56,8 +57,8 @@ impl Keys {
         })
     }
 
-    /// Opens a packet into the buffer; its frames. `None` for another's packet.
-    pub(super) fn open<'b>(&self, long: &Long<'_>, buffer: &'b mut Vec<u8>) -> Option<&'b [u8]> {
+    /// Opens a packet into the buffer; where in it its frames are. `None` for another's packet.
+    pub(super) fn open(&self, long: &Long<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
         let sample = long.packet.get(long.number_at + 4..long.number_at + 20)?;
         let [mask_first, mask @ ..] = self.header.new_mask(sample).ok()?;
         buffer.clear();
@@ -76,7 +77,8 @@ impl Keys {
             *place ^= octet;
         }
         let nonce = aead::Nonce::assume_unique_for_key(nonce);
-        self.packet.open_in_place(nonce, aead::Aad::from(&*header), sealed).ok().map(|frames| &*frames)
+        let frames = self.packet.open_in_place(nonce, aead::Aad::from(&*header), sealed).ok()?;
+        Some(header_len..header_len + frames.len())
     }
 
     /// Seals frames behind a header that ends with a packet number of one octet: the inverse of [`Self::open`].
