@@ -2,21 +2,29 @@
 //! ring and through pnet alike, and what is lost is counted.
 #![allow(unsafe_code, reason = "a thread leaves the host's network by a system call")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+#![allow(clippy::print_stdout, reason = "what a packet costs is what a run at length is for")]
 
 #[path = "common/frames.rs"]
 mod frames;
 #[path = "common/tier.rs"]
 mod tier;
+#[allow(dead_code, reason = "the program `traffic` uses other parts of the generator")]
+#[path = "../benches/common/traffic.rs"]
+mod traffic;
 
 use frames::*;
+use interdict::base::model::Mono;
 use interdict::base::wire::packet::{Checksum, Direction, Frame, Transport};
+use interdict::engine::inspector::Reader;
 use interdict::io::capture::live::{self, PnetSource, RingSource};
-use interdict::io::capture::{Next, Source};
+use interdict::io::capture::{Next, Source, Stats};
 use pnet::datalink::{self, Channel, DataLinkSender};
 use std::fs;
 use std::net::UdpSocket;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -200,6 +208,138 @@ fn an_interface_that_goes_away_is_an_error() {
             };
             assert!(failed.starts_with("right: offset "), "{failed}");
             configure(&ip, "link set right up");
+        }
+    });
+}
+
+//----------- Load -----------------------------------------------------------
+
+/// Keeps this thread on one core.
+fn pin(core: usize) {
+    // SAFETY: a set of processors is an array of integers, read by the system call for the length given.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(core, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
+    }
+}
+
+/// Processor time of this thread.
+fn spent() -> Duration {
+    // SAFETY: the time is written into a live structure.
+    let time = unsafe {
+        let mut time: libc::timespec = std::mem::zeroed();
+        assert_eq!(libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time), 0);
+        time
+    };
+    Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
+}
+
+/// Sends frames again and again, so many a second, by `sendmmsg` on a packet socket; how many went out.
+fn flood(name: &str, frames: &[Vec<u8>], a_second: u64, for_s: f64) -> u64 {
+    const BATCH: usize = 64;
+    let interface = datalink::interfaces().into_iter().find(|interface| interface.name == name).unwrap();
+    // SAFETY: a new socket; a live address and live messages whose pointers lead to live frames, for the lengths given.
+    unsafe {
+        let socket = libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0);
+        assert!(socket >= 0, "{}", std::io::Error::last_os_error());
+        let socket = std::os::fd::OwnedFd::from_raw_fd(socket);
+        let mut address: libc::sockaddr_ll = std::mem::zeroed();
+        address.sll_family = u16::try_from(libc::AF_PACKET).unwrap();
+        address.sll_ifindex = interface.index.try_into().unwrap();
+        let len = u32::try_from(size_of::<libc::sockaddr_ll>()).unwrap();
+        assert_eq!(libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len), 0);
+        let (begun, mut sent) = (Instant::now(), 0_u64);
+        let all = (a_second as f64 * for_s) as u64;
+        let mut frames = frames.iter().cycle();
+        while sent < all {
+            let batch: Vec<_> = frames.by_ref().take(BATCH).collect();
+            let mut parts: Vec<_> = batch
+                .iter()
+                .map(|frame| libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() })
+                .collect();
+            let mut messages: Vec<libc::mmsghdr> = parts
+                .iter_mut()
+                .map(|part| {
+                    let mut message: libc::mmsghdr = std::mem::zeroed();
+                    (message.msg_hdr.msg_iov, message.msg_hdr.msg_iovlen) = (part, 1);
+                    message
+                })
+                .collect();
+            let gone = libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), BATCH as libc::c_uint, 0);
+            sent += u64::try_from(gone).unwrap_or(0);
+            let due = begun + Duration::from_nanos(sent * 1_000_000_000 / a_second);
+            while Instant::now() < due {
+                std::hint::spin_loop();
+            }
+        }
+        sent
+    }
+}
+
+/// Reads until the sender has ended and nothing comes any more: what the thread spent on it, and what was read.
+fn load(source: &mut dyn Source, is_inspected: bool, is_over: &AtomicBool) -> (Duration, Stats) {
+    let mut reader = Reader::new();
+    let before = spent();
+    loop {
+        match source.next().unwrap() {
+            Next::Frame(frame) if is_inspected => {
+                reader.handle_frame(Mono::from_nanos(frame.time_ns), &frame, &mut |observation| {
+                    std::hint::black_box(&observation);
+                });
+            }
+            Next::Frame(frame) => drop(std::hint::black_box(&frame)),
+            Next::Idle if is_over.load(Ordering::Acquire) => break,
+            Next::Idle => {}
+            Next::End => panic!("an interface has no end"),
+        }
+    }
+    (spent() - before, source.stats())
+}
+
+/// Sends on one core and reads on the other: what was sent, what reading took, what was read.
+fn side_by_side(
+    source: &mut (dyn Source + Send),
+    frames: &[Vec<u8>],
+    a_second: u64,
+    is_inspected: bool,
+) -> (u64, Duration, Stats) {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            pin(1);
+            load(source, is_inspected, &is_over)
+        });
+        pin(0);
+        let sent = flood("left", frames, a_second, tier::count(20, 100, 3_000) as f64 / 1e3);
+        is_over.store(true, Ordering::Release);
+        let (spent, stats) = reading.join().unwrap();
+        (sent, spent, stats)
+    })
+}
+
+/// Both ways under load: nothing goes missing uncounted. What it costs is printed; benches/README.md has the figures.
+#[test]
+fn under_load_every_packet_is_read_or_counted_as_dropped() {
+    with_pair(|| {
+        let mut random = traffic::Random(tier::seed());
+        let kinds =
+            [traffic::Kind::Tls, traffic::Kind::Dns, traffic::Kind::Quic, traffic::Kind::Tls, traffic::Kind::Http];
+        let flows = kinds.iter().cycle().take(tier::count(200, 1_000, 5_000));
+        let frames: Vec<_> = flows.flat_map(|kind| traffic::flow_of(&mut random, *kind, "host.example")).collect();
+        for a_second in [100_000, 300_000, 600_000] {
+            for is_inspected in [false, true] {
+                for (way, mut source) in ["ring", "pnet"].into_iter().zip(sources("right")) {
+                    let (sent, spent, stats) = side_by_side(&mut *source, &frames, a_second, is_inspected);
+                    assert_eq!(stats.frames + stats.dropped, sent, "{way}");
+                    let what = if is_inspected { "read and inspected" } else { "read" };
+                    let each = spent.as_nanos() / u128::from(stats.frames.max(1));
+                    println!(
+                        "{a_second} a second, {way}, {what}: {each} ns a packet, {} of {sent} dropped",
+                        stats.dropped
+                    );
+                }
+            }
         }
     });
 }

@@ -1,16 +1,19 @@
 //! What nobody sends by mistake: bounds hold, and nothing hangs.
+#![allow(clippy::print_stdout, reason = "the time a packet is what a run at length is for")]
 
-use super::frames::{Sent, hello, read, texts};
+use super::frames::{Sent, hello, read, records, texts};
 use super::tier;
 use interdict::base::model::Mono;
+use interdict::base::wire::host::escaped;
 use interdict::base::wire::packet::{Frame, LinkType};
-use interdict::engine::inspector::{Judge, Reader};
+use interdict::engine::inspector::{Judge, Observation, Reader};
 use interdict::io::capture::{FileSource, Next, Source};
 use interdict::policy::{Policy, RuleSetBuilder, Settings};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Flows that the reader holds at most.
-const FLOWS_MAX: usize = 64 * 2048;
+const FLOWS_MAX: usize = 64 * 4096;
 
 #[test]
 fn a_hello_one_octet_a_packet() {
@@ -34,31 +37,24 @@ fn a_hello_one_octet_a_packet() {
 
 #[test]
 fn starts_without_end_push_out_nobody_else() {
-    let mut reader = Reader::new();
-    let mut names = 0;
-    let count = tier::count(200_000, 2_000_000, 10_000_000);
+    let mut timed = Timed::new("starts without end");
     let stream = hello("kept.example", 3000, 9000);
     let (first, second) = stream.split_at(1000);
-    let mut take = |packet: &[u8], reader: &mut Reader| {
-        reader.handle_frame(Mono::START, &Frame::new(LinkType::RAW, packet), &mut |observation| {
-            names += usize::from(matches!(observation, interdict::engine::inspector::Observation::Name(_)));
-        });
-    };
-    take(&Sent::start(0).packet(), &mut reader);
-    take(&Sent::client(1, first).packet(), &mut reader);
+    timed.take(&Sent::start(0).packet());
+    timed.take(&Sent::client(1, first).packet());
     let mut flood = Sent::start(7).packet();
     flood[12..16].copy_from_slice(&[10, 9, 9, 9]);
-    for number in 0..count {
+    for number in 0..tier::count(200_000, 2_000_000, 10_000_000) {
         let number = u32::try_from(number).unwrap().to_be_bytes();
         // One host, all ports of many servers.
         flood[17..20].copy_from_slice(&number[..3]);
         flood[23] = number[3];
-        take(&flood, &mut reader);
+        timed.take(&flood);
     }
-    assert!(reader.flows() <= FLOWS_MAX);
-    assert!(reader.flow_losses().read > 0 && reader.flow_losses().unread == 0);
-    take(&Sent::client(1001, second).packet(), &mut reader);
-    assert_eq!(names, 1, "the flow of another host was kept");
+    assert!(timed.reader.flows() <= FLOWS_MAX);
+    assert!(timed.reader.flow_losses().read > 0 && timed.reader.flow_losses().unread == 0);
+    timed.take(&Sent::client(1001, second).packet());
+    assert_eq!(timed.names, ["kept.example"], "the flow of another host was kept");
 }
 
 #[test]
@@ -72,6 +68,134 @@ fn many_unfinished_hellos_hold_no_more_than_their_room() {
         .collect();
     let (names, reader) = read(&packets);
     assert!(names.is_empty() && reader.flow_losses().unread > 1000, "{:?}", reader.flow_losses());
+}
+
+/// What nobody may make expensive: the time a packet is printed, on average and at worst.
+struct Timed {
+    what: &'static str,
+    reader: Reader,
+    names: Vec<String>,
+    count: u32,
+    whole: Duration,
+    worst: Duration,
+}
+
+impl Timed {
+    fn new(what: &'static str) -> Self {
+        let (whole, worst) = (Duration::ZERO, Duration::ZERO);
+        Self { what, reader: Reader::new(), names: Vec::new(), count: 0, whole, worst }
+    }
+
+    fn take(&mut self, packet: &[u8]) {
+        let names = &mut self.names;
+        let begun = Instant::now();
+        self.reader.handle_frame(Mono::START, &Frame::new(LinkType::RAW, packet), &mut |observation| {
+            if let Observation::Name(seen) = observation {
+                names.push(escaped(seen.octets));
+            }
+        });
+        let taken = begun.elapsed();
+        self.count += 1;
+        self.whole += taken;
+        self.worst = self.worst.max(taken);
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        let each = self.whole.as_nanos() / u128::from(self.count.max(1));
+        println!("{}: {} packets, {each} ns each, {} ns at worst", self.what, self.count, self.worst.as_nanos());
+    }
+}
+
+/// An IPv4 fragment of a datagram from this host.
+fn fragment(host: [u8; 4], id: u32, offset: u16, more: bool, octets: &[u8]) -> Vec<u8> {
+    let [_, _, i0, i1] = id.to_be_bytes();
+    let [f0, f1] = ((offset / 8) | if more { 0x2000 } else { 0 }).to_be_bytes();
+    let [l0, l1] = u16::try_from(20 + octets.len()).unwrap().to_be_bytes();
+    [&[0x45, 0, l0, l1, i0, i1, f0, f1, 64, 17, 0, 0][..], &host, &[192, 0, 2, 1], octets].concat()
+}
+
+#[test]
+fn fragments_without_end_cost_nobody_else_his() {
+    let query =
+        [&b"\x9c\x40\0\x35\0\x26\0\0"[..], b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x04kept\x07example\0\0\x01\0\x01"].concat();
+    let mut timed = Timed::new("fragments of datagrams that never end");
+    timed.take(&fragment([10, 0, 0, 5], 1, 0, true, &query[..24]));
+    let count = u32::try_from(tier::count(50_000, 500_000, 10_000_000)).unwrap();
+    for number in 0..count {
+        // Beginnings, middles, and large holes, of ever new datagrams.
+        let offset = [0, 8, 60_000][number as usize % 3];
+        timed.take(&fragment([10, 9, 9, 9], number, offset, true, &[7; 1_400]));
+    }
+    timed.take(&fragment([10, 0, 0, 5], 1, 24, false, &query[24..]));
+    assert_eq!(timed.names, ["kept.example"], "the datagram of another host was kept");
+    let counters = timed.reader.fragment_counters();
+    let waiting = counters.fragments - counters.whole * 2 - counters.crowded_out;
+    assert!(counters.whole == 1 && waiting <= 64 * 64, "{counters:?}");
+    // As many parts of one datagram as there can be, and each twice with other octets.
+    let mut timed = Timed::new("a datagram in fragments of eight octets, twice");
+    for round in 0..tier::count(2, 20, 200) {
+        for part in (0..8_000_u16).rev().step_by(2).chain(0..8_000) {
+            let octet = u8::try_from(round & 1).unwrap();
+            timed.take(&fragment([10, 9, 9, 9], 7, part * 8, true, &[octet; 8]));
+        }
+    }
+    assert!(timed.reader.fragment_counters().whole == 0 && timed.names.is_empty());
+}
+
+#[test]
+fn segments_over_each_other_end_in_bounds() {
+    let mut random = tier::seed();
+    let mut next = |bound: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(random >> 33).unwrap() % bound
+    };
+    let stream = hello("under.example", 30_000, 16_000);
+    let mut timed = Timed::new("segments over each other that differ");
+    timed.take(&Sent::start(0).packet());
+    for _ in 0..tier::count(2_000, 20_000, 1_000_000) {
+        let at = next(stream.len());
+        let mut part = stream[at..(at + 1 + next(1_400)).min(stream.len())].to_vec();
+        if next(3) == 0 {
+            let place = next(part.len());
+            part[place] ^= 1;
+        }
+        let ttl = [64, 64, 3][next(3)];
+        timed.take(&Sent { ttl, ..Sent::client(1 + u32::try_from(at).unwrap(), &part) }.packet());
+    }
+    let mut timed = Timed::new("one octet of a long hello again and again, each time another");
+    timed.take(&Sent::start(0).packet());
+    for part in 0..20 {
+        timed.take(&Sent::client(1 + part * 1_400, &stream[part as usize * 1_400..][..1_400]).packet());
+    }
+    for number in 0..tier::count(2_000, 20_000, 1_000_000) {
+        timed.take(&Sent::client(100, &[u8::try_from(number & 0xff).unwrap()]).packet());
+    }
+}
+
+#[test]
+fn as_many_extensions_as_fit() {
+    // Sixteen thousand empty ones, and the name behind them.
+    let mut extensions: Vec<u8> =
+        (0..16_000_u16).flat_map(|kind| [0x40 | (kind >> 8) as u8, kind as u8, 0, 0]).collect();
+    extensions.extend(b"\0\0\0\x11\0\x0f\0\0\x0cmany.example");
+    let mut body = [&[3, 3][..], &[7; 32], &[0, 0, 2, 0x13, 1, 1, 0]].concat();
+    body.extend(u16::try_from(extensions.len()).unwrap().to_be_bytes());
+    body.extend(extensions);
+    let message = [&[1][..], &u32::try_from(body.len()).unwrap().to_be_bytes()[1..], &body].concat();
+    let stream = records(&message, |_| 16_384);
+    let mut timed = Timed::new("hellos of 64 KiB in extensions");
+    let rounds = tier::count(20, 200, 10_000);
+    for round in 0..rounds {
+        let sport = 10_000 + u16::try_from(round).unwrap();
+        timed.take(&Sent { sport, dport: 443, ..Sent::start(0) }.packet());
+        for (part, octets) in stream.chunks(1_400).enumerate() {
+            let seq = 1 + u32::try_from(part * 1_400).unwrap();
+            timed.take(&Sent { sport, dport: 443, ..Sent::client(seq, octets) }.packet());
+        }
+    }
+    assert_eq!(timed.names, vec!["many.example"; rounds]);
 }
 
 /// Octets of the reference captures bent, a few at a time.
