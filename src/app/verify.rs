@@ -4,11 +4,13 @@ use super::config::GatewayConfig;
 use super::gateway::Prepared;
 use crate::base::model::{BlockAnswer, Decision};
 use crate::base::name::Match;
-use crate::engine::gateway::{Element, Family, HOLD, Handling, LISTED_V4, LISTED_V6, MAIN, Redirect, Watching};
+use crate::engine::gateway::{
+    Element, Family, HOLD, Handling, Inspection, LISTED_V4, LISTED_V6, MAIN, REFUSED, Redirect, Watching,
+};
 use crate::io::gateway::{Counted, Found, Kernel, KernelError, Shape};
-use crate::io::probe::{Came, Probe};
+use crate::io::probe::{Came, Probe, Saying};
 use crate::policy::{Policy, Subject, What};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A resolver of nobody (RFC 5737).
@@ -64,9 +66,17 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The ways of a client through the gateway.
+/// The ports, of TCP and of UDP, at which a server is to hear names; `None` where names are not looked at.
 #[must_use]
-pub fn client_paths(policy: &Policy, config: &GatewayConfig, prepared: &Prepared) -> Vec<Path> {
+pub fn name_ports(config: &GatewayConfig) -> Option<(u16, u16)> {
+    let Inspection { tcp, udp, .. } = config.settings.inspect.as_ref()?;
+    let one = |ports: &BTreeSet<u16>| if ports.contains(&HTTPS) { Some(HTTPS) } else { ports.first().copied() };
+    Some((one(tcp)?, one(udp)?))
+}
+
+/// The ways of a client through the gateway. `server` hears the names that are said to it.
+#[must_use]
+pub fn client_paths(policy: &Policy, config: &GatewayConfig, prepared: &Prepared, server: IpAddr) -> Vec<Path> {
     let mut paths = Vec::new();
     for (family, map) in [(Family::V4, LISTED_V4), (Family::V6, LISTED_V6)] {
         let Some((to, counter)) = blocked_address(prepared, map) else { continue };
@@ -85,10 +95,18 @@ pub fn client_paths(policy: &Policy, config: &GatewayConfig, prepared: &Prepared
         }
     }
     let name = blocked_name(policy).filter(|_| policy.settings().enforce);
-    if let (Some(Redirect { .. }), Some(name)) = (&config.settings.redirect, name) {
+    if let (Some(Redirect { .. }), Some(name)) = (&config.settings.redirect, &name) {
         for (path, tcp) in [("another resolver over UDP", false), ("another resolver over TCP", true)] {
             let probe = Probe::Dns { server: (RESOLVER, DNS).into(), name: name.clone(), tcp };
             paths.push(Path { name: path, probe, expected: Came::Blocked, counter: Some("dns".to_owned()) });
+        }
+    }
+    if let (Some((tcp, udp)), Some(name)) = (name_ports(config), &name) {
+        for (path, by, port) in
+            [("SNI", Saying::Sni, tcp), ("HTTP host", Saying::Host, tcp), ("QUIC", Saying::Quic, udp)]
+        {
+            let probe = Probe::Name { by, to: (server, port).into(), name: name.clone() };
+            paths.push(Path { name: path, probe, expected: Came::Refused, counter: Some(REFUSED.to_owned()) });
         }
     }
     if config.settings.dot == Watching::Refuse {

@@ -1,12 +1,14 @@
 //! Harmless probes: one packet or one question, and what came of it. Packets die at the first router behind this machine.
 
 use crate::base::model::TESTER_LOOPBACK;
+use crate::base::wire::quic::initials;
+use crate::base::wire::tls::{client_hello, record};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};
 use socket2::{Domain, Socket, Type};
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -36,6 +38,36 @@ pub enum Probe {
         /// Whether over TCP.
         tcp: bool,
     },
+    /// A name that is said first.
+    Name {
+        /// How.
+        by: Saying,
+        /// To whom.
+        to: SocketAddr,
+        /// Which.
+        name: String,
+    },
+}
+
+/// How a name is said first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saying {
+    /// The server name of TLS.
+    Sni,
+    /// The host of HTTP.
+    Host,
+    /// The server name of QUIC.
+    Quic,
+}
+
+impl Saying {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sni => "sni",
+            Self::Host => "host",
+            Self::Quic => "quic",
+        }
+    }
 }
 
 /// What came of a probe.
@@ -60,6 +92,7 @@ impl fmt::Display for Probe {
         match self {
             Self::Tcp(to) => write!(f, "tcp,{to}"),
             Self::Udp(to) => write!(f, "udp,{to}"),
+            Self::Name { by, to, name } => write!(f, "{},{to},{name}", by.as_str()),
             Self::Dns { server, name, tcp } => write!(f, "{},{server},{name}", if *tcp { "dns-tcp" } else { "dns" }),
         }
     }
@@ -78,6 +111,10 @@ impl FromStr for Probe {
             ("udp", None) => Ok(Self::Udp(to)),
             ("dns" | "dns-tcp", Some(name)) => {
                 Ok(Self::Dns { server: to, name: name.to_owned(), tcp: kind == "dns-tcp" })
+            }
+            (kind, Some(name)) => {
+                let by = [Saying::Sni, Saying::Host, Saying::Quic].into_iter().find(|by| by.as_str() == kind);
+                Ok(Self::Name { by: by.ok_or_else(wrong)?, to, name: name.to_owned() })
             }
             _ => Err(wrong()),
         }
@@ -119,10 +156,13 @@ impl Probe {
         let came = match self {
             Self::Tcp(to) => connect(*to).map(|_| Came::Open),
             Self::Udp(to) => datagram(*to, b"interdict verify", Some(HOPS)).map(|_| Came::Open),
+            Self::Name { by, to, name } => say(*by, *to, name).map(|()| Came::Open),
             Self::Dns { server, name, tcp } => ask(*server, name, *tcp),
         };
         came.unwrap_or_else(|error| match error.raw_os_error() {
-            Some(libc::ECONNREFUSED | libc::EACCES | libc::EPERM | libc::EHOSTUNREACH) => Came::Refused,
+            Some(
+                libc::ECONNRESET | libc::EPIPE | libc::ECONNREFUSED | libc::EACCES | libc::EPERM | libc::EHOSTUNREACH,
+            ) => Came::Refused,
             Some(libc::EAGAIN | libc::ETIMEDOUT | libc::EINPROGRESS) | None => Came::Silence,
             _ => Came::Failed(error.to_string()),
         })
@@ -167,6 +207,52 @@ fn datagram(to: SocketAddr, octets: &[u8], hops: Option<u32>) -> io::Result<Vec<
     Ok(answer)
 }
 
+/// Says a name to a server that says the same again.
+fn say(by: Saying, to: SocketAddr, name: &str) -> io::Result<()> {
+    let long = || io::Error::other("the name is too long");
+    let hello = client_hello(name, 0).ok_or_else(long)?;
+    let said = match by {
+        Saying::Quic => {
+            let first = initials(1, &rand::random::<[u8; 8]>(), &hello).and_then(|all| all.into_iter().next());
+            return datagram(to, &first.ok_or_else(long)?, None).map(|_| ());
+        }
+        Saying::Sni => record(&hello).ok_or_else(long)?,
+        Saying::Host => format!("GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n").into_bytes(),
+    };
+    let socket = socket(to, Type::STREAM, None)?;
+    socket.connect_timeout(&to.into(), PATIENCE)?;
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(&said)?;
+    stream.read_exact(&mut vec![0; said.len()])
+}
+
+/// Says again what it is told, at a port of TCP and one of UDP, until it is ended: the server of [`Probe::Name`], in a namespace of its own.
+///
+/// # Errors
+/// A port is taken.
+pub fn serve(tcp: u16, udp: u16) -> io::Result<()> {
+    let (listener, socket) =
+        (TcpListener::bind((Ipv4Addr::UNSPECIFIED, tcp))?, UdpSocket::bind((Ipv4Addr::UNSPECIFIED, udp))?);
+    std::thread::spawn(move || {
+        let mut buffer = [0; ANSWER_OCTETS_MAX];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(buffer.get(..length).unwrap_or_default(), from);
+        }
+    });
+    let mut buffer = [0; ANSWER_OCTETS_MAX];
+    for mut stream in listener.incoming().flatten() {
+        // One after the other, as they are tried.
+        let _ = stream.set_read_timeout(Some(PATIENCE));
+        while let Ok(length @ 1..) = stream.read(&mut buffer) {
+            if stream.write_all(buffer.get(..length).unwrap_or_default()).is_err() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn ask(server: SocketAddr, name: &str, tcp: bool) -> io::Result<Came> {
     let mut query = Message::new(rand::random(), MessageType::Query, OpCode::Query);
     query.metadata.recursion_desired = true;
@@ -209,7 +295,9 @@ mod tests {
     fn probes_and_what_came_are_read_back() {
         let at: SocketAddr = "[2001:db8::1]:853".parse().unwrap();
         let dns = Probe::Dns { server: at, name: "a.example".to_owned(), tcp: true };
-        for probe in [Probe::Tcp(at), Probe::Udp(at), dns] {
+        let names =
+            [Saying::Sni, Saying::Host, Saying::Quic].map(|by| Probe::Name { by, to: at, name: "b.example".into() });
+        for probe in [Probe::Tcp(at), Probe::Udp(at), dns].into_iter().chain(names) {
             assert_eq!(probe.to_string().parse(), Ok(probe));
         }
         for came in

@@ -16,7 +16,7 @@ fn broken(site: &Site) -> Vec<String> {
     let rows: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     let rows = rows.as_array().unwrap();
-    assert!(rows.len() >= 11, "{rows:#?}");
+    assert!(rows.len() >= 14, "{rows:#?}");
     let broken: Vec<&Value> = rows.iter().filter(|row| row["enforced"] == false).collect();
     assert_eq!(output.status.code(), Some(i32::from(!broken.is_empty())));
     broken.iter().for_each(|row| println!("    {}: {}", row["path"], row["evidence"]));
@@ -29,11 +29,12 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("nft delete table inet interdict-hold", &["kernel", "address over TCP", "IPv6 address over UDP"]),
     (
         "nft delete table inet interdict",
-        &["kernel", "another resolver over UDP", "another resolver over TCP", "DoT", "DoQ"],
+        &["kernel", "another resolver over UDP", "another resolver over TCP", "DoT", "DoQ", "SNI", "HTTP host", "QUIC"],
     ),
-    ("nft flush chain inet interdict-hold forward", &["kernel", "address over TCP", "address over UDP"]),
+    ("nft flush chain inet interdict inspect", &["kernel", "SNI", "HTTP host", "QUIC"]),
     ("nft flush map inet interdict-hold listed6", &["kernel", "IPv6 address over TCP", "IPv6 address over UDP"]),
     ("nft delete element inet interdict-hold listed4 '{ 203.0.113.0-203.0.113.199 }'", &["kernel", "address over TCP"]),
+    ("nft flush chain inet interdict verdicts", &["kernel", "SNI", "HTTP host", "QUIC"]),
     ("nft flush set inet interdict-hold clients4", &["kernel", "address over TCP", "address over UDP"]),
     (
         "nft add element inet interdict-hold outside '{ interdict-v }'",
@@ -93,9 +94,17 @@ fn answering() {
     until("we answer for others", Duration::from_secs(20), ours);
     until("all is there", Duration::from_secs(20), || {
         let table = sh("nft list ruleset");
-        ["jump listed6", "203.0.113.0-203.0.113.199", "jump dot", "2001:db8:bad::/48", "172.16.0.0/12"]
-            .iter()
-            .all(|one| table.contains(one))
+        [
+            "jump inspect",
+            "jump refused",
+            "jump listed6",
+            "203.0.113.0-203.0.113.199",
+            "jump dot",
+            "2001:db8:bad::/48",
+            "172.16.0.0/12",
+        ]
+        .iter()
+        .all(|one| table.contains(one))
             && !table.contains("\"interdict-v\"")
     });
 }
@@ -125,7 +134,7 @@ pub(crate) fn verify_finds_what_is_broken() {
     assert_eq!(broken(&site), [""; 0]);
     makes_nobody_an_endpoint(&site);
     // The daemon would mend it: it answers on, while what keeps the kernel stands still.
-    for (breaks, paths) in BREAKS.iter().take(tier::count(2, 10, 10)) {
+    for (breaks, paths) in BREAKS.iter().take(tier::count(3, 11, 11)) {
         let begun = std::time::Instant::now();
         println!("{breaks}");
         let still = Still::new(&daemon);
@@ -144,6 +153,6 @@ pub(crate) fn verify_finds_what_is_broken() {
         found.iter().any(|path| path == "our DNS over UDP")
             && found.iter().any(|path| path == "another resolver over TCP")
     );
-    assert_eq!(sh("ip -br link show type veth | grep -c interdict-v || true").trim(), "0");
+    assert_eq!(sh("ip -br link show type veth | grep -c 'interdict-[vw]' || true").trim(), "0");
     assert_eq!(sh("ip netns list | grep -c interdict || true").trim(), "0");
 }

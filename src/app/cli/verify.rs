@@ -7,22 +7,25 @@ use super::{FAILED, Failure, Out};
 use crate::app::config::{Config, load, running_store};
 use crate::app::gateway::prepare;
 use crate::app::lists;
-use crate::app::verify::{Path, client_paths, counters, kernel_differences, resolver_paths};
+use crate::app::verify::{Path, client_paths, counters, kernel_differences, name_ports, resolver_paths};
 use crate::base::model::{TESTER_V4, TESTER_V6};
 use crate::engine::gateway::Facts;
 use crate::io::control::{Command, ask};
 use crate::io::gateway::{Kernel, System};
-use crate::io::probe::{Came, Probe};
+use crate::io::probe::{Came, Probe, serve};
 use crate::policy::Policy;
 use serde_json::{Value, json};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path as FilePath;
-use std::process::{Command as Program, Stdio};
+use std::process::{Child, Command as Program, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long the daemon may take to know the new interface and to renew its redirect.
 const SETTLE: Duration = Duration::from_millis(2_500);
+
+/// The server of names, on a network of the tester's own.
+const SERVER: Ipv4Addr = Ipv4Addr::new(169, 254, 173, 6);
 
 /// What a path came to.
 struct Row {
@@ -33,6 +36,10 @@ struct Row {
 
 pub(super) fn run(args: &VerifyArgs, named: Option<&FilePath>, out: &mut Out) -> Result<u8, Failure> {
     if let Some(probe) = &args.probe {
+        let ports = probe.strip_prefix("serve,").and_then(|ports| ports.split_once(','));
+        if let Some((Ok(tcp), Ok(udp))) = ports.map(|(tcp, udp)| (tcp.parse(), udp.parse())) {
+            return serve(tcp, udp).map(|()| 0).map_err(Failure::failed);
+        }
         let probe: Probe = probe.parse().map_err(Failure::wrong)?;
         return out.line(&probe.run().to_string()).map(|()| 0).map_err(Failure::from);
     }
@@ -72,8 +79,15 @@ fn gateway(policy: &Policy, config: &Config, as_client: bool) -> Result<Vec<Row>
         if differences.is_empty() { "as planned".to_owned() } else { format!("differs: {}", differences.join(", ")) };
     let mut rows = vec![Row { path: "kernel", is_enforced: differences.is_empty(), evidence }];
     if as_client {
-        let namespace = Namespace::new()?;
-        for path in client_paths(policy, &config.gateway, &prepared) {
+        let namespace = Namespace::new("interdict-v", TESTER_V4, Some(TESTER_V6))?;
+        // Names are said to a server behind another interface, so that nothing leaves this machine.
+        let server = Namespace::new("interdict-w", SERVER, None)?;
+        let _serving = name_ports(&config.gateway).map(|ports| server.serve(ports)).transpose()?;
+        let begun = Instant::now();
+        while begun.elapsed() < SETTLE {
+            std::thread::sleep(SETTLE / 10);
+        }
+        for path in client_paths(policy, &config.gateway, &prepared, SERVER.into()) {
             rows.push(try_path(&mut kernel, &namespace, &path)?);
         }
     }
@@ -115,42 +129,63 @@ fn print(rows: &[Row], format: StatusFormat, out: &mut Out) -> Result<(), Failur
 
 //----------- The client -----------------------------------------------------
 
-/// A client of the gateway in a network namespace of its own, which goes when this is dropped.
+/// A host behind the gateway in a network namespace of its own, which goes when this is dropped.
 struct Namespace {
     name: String,
+    interface: &'static str,
+}
+
+/// A server that ends when this is dropped.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl Namespace {
-    fn new() -> Result<Self, Failure> {
-        let made = Self { name: format!("interdict-verify-{}", std::process::id()) };
+    fn new(interface: &'static str, v4: Ipv4Addr, v6: Option<Ipv6Addr>) -> Result<Self, Failure> {
+        let made = Self { name: format!("{interface}-{}", std::process::id()), interface };
         let name = made.name.as_str();
         ip(&["netns", "add", name])?;
-        ip(&["link", "add", "interdict-v", "type", "veth", "peer", "name", "eth0", "netns", name])?;
-        let (v4, v6) = (neighbour(IpAddr::V4(TESTER_V4)), neighbour(IpAddr::V6(TESTER_V6)));
-        ip(&["addr", "add", &format!("{v4}/30"), "dev", "interdict-v"])?;
-        // A machine without IPv6 is tried without it.
-        let has_v6 = ip(&["addr", "add", &format!("{v6}/64"), "dev", "interdict-v", "nodad"]).is_ok();
-        ip(&["link", "set", "interdict-v", "up"])?;
+        ip(&["link", "add", interface, "type", "veth", "peer", "name", "eth0", "netns", name])?;
+        let router = neighbour(v4.into());
+        ip(&["addr", "add", &format!("{router}/30"), "dev", interface])?;
+        ip(&["link", "set", interface, "up"])?;
         ip(&["-n", name, "link", "set", "eth0", "up"])?;
-        ip(&["-n", name, "addr", "add", &format!("{TESTER_V4}/30"), "dev", "eth0"])?;
-        ip(&["-n", name, "route", "add", "default", "via", &v4])?;
-        if has_v6 {
-            ip(&["-n", name, "addr", "add", &format!("{TESTER_V6}/64"), "dev", "eth0", "nodad"])?;
-            ip(&["-n", name, "-6", "route", "add", "default", "via", &v6])?;
-        }
-        let begun = Instant::now();
-        while begun.elapsed() < SETTLE {
-            std::thread::sleep(SETTLE / 10);
+        ip(&["-n", name, "addr", "add", &format!("{v4}/30"), "dev", "eth0"])?;
+        ip(&["-n", name, "route", "add", "default", "via", &router])?;
+        if let Some(v6) = v6 {
+            let router = neighbour(v6.into());
+            // A machine without IPv6 is tried without it.
+            if ip(&["addr", "add", &format!("{router}/64"), "dev", interface, "nodad"]).is_ok() {
+                ip(&["-n", name, "addr", "add", &format!("{v6}/64"), "dev", "eth0", "nodad"])?;
+                ip(&["-n", name, "-6", "route", "add", "default", "via", &router])?;
+            }
         }
         Ok(made)
     }
 
-    /// Tries a probe from there.
-    fn run(&self, probe: &Probe) -> Result<Came, Failure> {
+    /// Lets a server of names run there.
+    fn serve(&self, (tcp, udp): (u16, u16)) -> Result<Serving, Failure> {
+        let mut program = self.program(&format!("serve,{tcp},{udp}"))?;
+        program.stdout(Stdio::null()).spawn().map(Serving).map_err(Failure::failed)
+    }
+
+    /// Ourselves with a probe, there.
+    fn program(&self, probe: &str) -> Result<Program, Failure> {
         let ourselves = std::env::current_exe().map_err(Failure::failed)?;
         let mut program = Program::new("ip");
-        program.args(["netns", "exec", &self.name]).arg(ourselves).args(["verify", "--probe", &probe.to_string()]);
-        let output = program.stdin(Stdio::null()).output().map_err(Failure::failed)?;
+        program.args(["netns", "exec", &self.name]).arg(ourselves).args(["verify", "--probe", probe]);
+        program.stdin(Stdio::null());
+        Ok(program)
+    }
+
+    /// Tries a probe from there.
+    fn run(&self, probe: &Probe) -> Result<Came, Failure> {
+        let output = self.program(&probe.to_string())?.output().map_err(Failure::failed)?;
         let said = String::from_utf8_lossy(&output.stdout);
         Ok(said.trim().parse().unwrap_or_else(|never: std::convert::Infallible| match never {}))
     }
@@ -159,7 +194,7 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         // Both ends of the pair go with either.
-        let _ = ip(&["link", "del", "interdict-v"]);
+        let _ = ip(&["link", "del", self.interface]);
         let _ = ip(&["netns", "del", &self.name]);
     }
 }
