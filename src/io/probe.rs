@@ -227,7 +227,7 @@ fn say(by: Saying, to: SocketAddr, name: &str) -> io::Result<()> {
     stream.read_exact(&mut vec![0; said.len()])
 }
 
-/// Says again what it is told, at a port of TCP and one of UDP, until it is ended: the server of [`Probe::Name`], in a namespace of its own.
+/// Says again what it is told, at a port of TCP and one of UDP, until it is ended: the server of [`Probe::Name`].
 ///
 /// # Errors
 /// A port is taken.
