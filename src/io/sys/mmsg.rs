@@ -204,8 +204,18 @@ impl Sender {
         self.filled += 1;
     }
 
-    /// Sends the batch and empties it. A datagram that the kernel refuses is left out; the others go.
+    /// Sends the batch and empties it, waiting for a full buffer as long as the socket says. A datagram that the kernel refuses is
+    /// left out; the others go.
     pub fn send(&mut self, socket: &UdpSocket) -> Sent {
+        self.send_with(socket, 0)
+    }
+
+    /// The same without waiting.
+    pub fn send_at_once(&mut self, socket: &UdpSocket) -> Sent {
+        self.send_with(socket, libc::MSG_DONTWAIT)
+    }
+
+    fn send_with(&mut self, socket: &UdpSocket, flags: libc::c_int) -> Sent {
         let mut sent = Sent::default();
         if self.filled == 0 {
             return sent;
@@ -233,7 +243,8 @@ impl Sender {
             // SAFETY: `rest` is initialised headers whose vectors, addresses and control buffers live in `self`, with the lengths
             // given, and are not touched otherwise during the call.
             let taken = unsafe {
-                libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as libc::c_uint, libc::MSG_NOSIGNAL)
+                let (fd, count) = (socket.as_raw_fd(), rest.len() as libc::c_uint);
+                libc::sendmmsg(fd, rest.as_mut_ptr(), count, flags | libc::MSG_NOSIGNAL)
             };
             let skip = match usize::try_from(taken) {
                 Ok(taken) => {
@@ -250,29 +261,6 @@ impl Sender {
         }
         sent
     }
-}
-
-/// Sends one datagram from `local`, without waiting.
-///
-/// # Errors
-/// `WouldBlock` when the socket's buffer is full, else the kernel's; the datagram is gone.
-pub fn send_one(socket: &UdpSocket, peer: SocketAddr, local: Option<LocalAddress>, octets: &[u8]) -> io::Result<()> {
-    let mut address = no_address();
-    let mut control = Control::EMPTY;
-    let mut vector = libc::iovec { iov_base: octets.as_ptr().cast_mut().cast(), iov_len: octets.len() };
-    let mut header = no_header().msg_hdr;
-    header.msg_namelen = write_address(peer, &mut address);
-    header.msg_name = (&raw mut address).cast();
-    header.msg_iov = &raw mut vector;
-    header.msg_iovlen = 1;
-    if let Some(local) = local {
-        header.msg_controllen = write_local(local, &mut control);
-        header.msg_control = control.0.as_mut_ptr().cast();
-    }
-    // SAFETY: the header's vector, address and control buffer live on this stack with the lengths given; the kernel only
-    // reads through them, so the payload may come from a shared slice.
-    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
-    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// A header that points nowhere.
@@ -364,7 +352,10 @@ mod tests {
         let to = SocketAddr::new("127.0.0.3".parse().unwrap(), socket.local_addr().unwrap().port());
         let client = client("127.0.0.1", to);
         let local = LocalAddress { address: to.ip(), interface: 0 };
-        send_one(&socket, client.local_addr().unwrap(), Some(local), b"here").unwrap();
+        let mut sender = Sender::new();
+        sender.next_buffer().unwrap()[..4].copy_from_slice(b"here");
+        sender.commit(4, client.local_addr().unwrap(), Some(local));
+        assert_eq!(sender.send_at_once(&socket), Sent { sent: 1, refused: 0 });
         let mut buffer = [0; 8];
         assert_eq!(client.recv(&mut buffer).unwrap(), 4);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::mmsg::{self, LocalAddress};
+use super::mmsg::{LocalAddress, Sender, Sent};
 
 /// Where the answer to a miss goes. Held by the question while it is in flight.
 #[derive(Debug)]
@@ -37,16 +37,56 @@ impl ReplyPath {
             Self::Stream { peer, .. } => *peer,
         }
     }
+}
 
-    /// Sends an answer without waiting; `false` when it could not be sent and is gone.
-    #[must_use]
-    pub fn send(self, message: &[u8]) -> bool {
-        match self {
-            Self::Udp { socket, peer, local } => mmsg::send_one(&socket, peer, local, message).is_ok(),
-            Self::Stream { place, .. } => {
+/// Answers on their way back: those through one listener's socket go together.
+#[derive(Default)]
+pub struct Replies {
+    sender: Sender,
+    /// The socket of those that wait.
+    socket: Option<Arc<UdpSocket>>,
+    sent: Sent,
+}
+
+impl Replies {
+    /// Takes an answer; it has gone when [`Replies::flush`] has been called.
+    pub fn add(&mut self, path: ReplyPath, message: &[u8]) {
+        match path {
+            ReplyPath::Udp { socket, peer, local } => {
+                if self.socket.as_ref().is_some_and(|waiting| !Arc::ptr_eq(waiting, &socket)) {
+                    self.send();
+                }
+                self.socket = Some(socket);
+                if self.sender.next_buffer().is_none() {
+                    self.send();
+                }
+                match self.sender.next_buffer().and_then(|buffer| buffer.get_mut(..message.len())) {
+                    Some(buffer) => {
+                        buffer.copy_from_slice(message);
+                        self.sender.commit(message.len(), peer, local);
+                    }
+                    None => self.sent.refused += 1,
+                }
+            }
+            ReplyPath::Stream { place, .. } => {
                 place.send(message.into());
-                true
+                self.sent.sent += 1;
             }
         }
+    }
+
+    /// Sends what there is, without waiting; says what has become of all since the last time.
+    pub fn flush(&mut self) -> Sent {
+        self.send();
+        // A listener that has gone must not be kept open.
+        self.socket = None;
+        std::mem::take(&mut self.sent)
+    }
+
+    fn send(&mut self) {
+        let Some(socket) = &self.socket else { return };
+        let Sent { sent, refused } = self.sender.send_at_once(socket);
+        self.sent.sent += sent;
+        self.sent.refused += refused;
     }
 }

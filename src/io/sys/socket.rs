@@ -151,7 +151,7 @@ fn tcp_listener(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A UDP socket for one upstream exchange: a random source port of all that are not reserved, where the kernel would choose among
+/// A UDP socket for upstream exchanges: a random source port of all that are not reserved, where the kernel would choose among
 /// half as many (RFC 5452 §9.2); deaf to everybody but `server`, non-blocking.
 ///
 /// # Errors

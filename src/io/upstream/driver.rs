@@ -21,7 +21,7 @@ use crate::engine::resolver::front::{self, Ask, Outcome};
 use crate::engine::resolver::{Failure, Transport};
 use crate::io::sys::clock;
 use crate::io::sys::plane::{FLUSH_INTERVAL, Missed, Plane, PolicyReader, Recorder};
-use crate::io::sys::reply::ReplyPath;
+use crate::io::sys::reply::{Replies, ReplyPath};
 
 /// How long questions in flight may go on after the stop.
 pub const DRAIN_TIME: Duration = Duration::from_secs(2);
@@ -92,6 +92,7 @@ struct Driver {
     sockets: Sockets,
     streams: Streams,
     events: mpsc::Sender<Event>,
+    replies: Replies,
     /// Where an answer is written before its length is known.
     scratch: Vec<u8>,
 }
@@ -107,6 +108,7 @@ impl Driver {
             settings,
             plane,
             events,
+            replies: Replies::default(),
             scratch: vec![0; MESSAGE_OCTETS_MAX],
         })
     }
@@ -151,6 +153,7 @@ impl Driver {
                 self.core.abandon(now.mono);
             }
             self.deal(now);
+            self.sockets.tidy(now.mono);
             self.recorder.flush_if_due(now.mono);
         });
         if catch_unwind(turn).is_err() {
@@ -172,7 +175,7 @@ impl Driver {
         while let Some(transmit) = self.core.poll_transmit() {
             let (id, server) = (transmit.exchange, transmit.server);
             let sent = match transmit.transport {
-                Transport::Udp => self.sockets.send(&transmit).map_err(|error| {
+                Transport::Udp => self.sockets.send(now.mono, &transmit).map_err(|error| {
                     tracing::debug!(%error, %server, "an upstream exchange broke down");
                     meaning(&error)
                 }),
@@ -188,6 +191,9 @@ impl Driver {
         while let Some(reply) = self.core.poll_reply() {
             self.reply(now, reply);
         }
+        let sent = self.replies.flush();
+        self.plane.counters.answered.add(sent.sent as u64);
+        self.plane.counters.dropped_send.add(sent.refused as u64);
     }
 
     /// Judges the answer under the policy in force now, and sends what that makes of it.
@@ -210,9 +216,10 @@ impl Driver {
             }
             Outcome::Miss(_) | Outcome::Drop(_) => front::fail(now, &ask, Failure::Invalid, out),
         };
-        let sent = len > 0 && waiter.token.send(out.get(..len).unwrap_or_default());
-        let counters = &self.plane.counters;
-        if sent { counters.answered.increment() } else { counters.dropped_send.increment() }
+        match out.get(..len) {
+            Some(message) if len > 0 => self.replies.add(waiter.token, message),
+            _ => self.plane.counters.dropped_send.increment(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | `driver` | one task that owns the state machine: misses in, replies out |
-//! | `sockets` | queries over UDP and their responses: a socket each |
+//! | `sockets` | queries over UDP and their responses: the ports they use |
 //! | `streams` | connections, with many queries on each |
 //! | [`lookup`] | addresses of a name that the daemon itself wants to reach |
 //! | [`resolv`] | the system's servers, ourselves excluded |

@@ -19,10 +19,11 @@ impl<T> Core<T> {
     pub(super) fn open_question(&mut self, now: Mono, key: &CacheKey) -> QuestionId {
         let id = QuestionId(self.fresh());
         let tries = Tries::new(self.routes.find(key.name()));
-        let mut question = Question::new(key.clone(), now.plus(QUESTION_TIME), tries);
+        let key = Arc::new(key.clone());
+        let mut question = Question::new(Arc::clone(&key), now.plus(QUESTION_TIME), tries);
         question.stale_at = Some(now.plus(STALE_AFTER));
-        self.by_key.insert(key.clone(), id);
-        self.questions.insert(id, question);
+        self.by_key.insert(key, id);
+        self.questions.insert(id, Box::new(question));
         id
     }
 
@@ -103,7 +104,7 @@ impl<T> Core<T> {
         question.open.push(exchange);
         question.try_end = now.plus(time);
         self.schedule(id);
-        self.exchanges.insert(exchange, known);
+        self.exchanges.insert(exchange, Arc::new(known));
         self.counters.upstream_sent.increment();
         self.transmits.push_back(Transmit { exchange, server, transport, message });
         true
@@ -126,7 +127,7 @@ impl<T> Core<T> {
                 return;
             }
             Next::Follow(stored, key) => {
-                self.follow(now, id, stored, *key);
+                self.follow(now, id, stored, key);
                 return;
             }
             Next::Again { transport, edns } => Some((transport, edns)),
@@ -154,7 +155,7 @@ impl<T> Core<T> {
     }
 
     /// Goes on with the name that an answer led to, at whoever answers for that.
-    fn follow(&mut self, now: Mono, id: QuestionId, part: Arc<StoredAnswer>, key: CacheKey) {
+    fn follow(&mut self, now: Mono, id: QuestionId, part: Arc<StoredAnswer>, key: Arc<CacheKey>) {
         let Some(question) = self.questions.get_mut(&id) else { return };
         if key == question.key {
             // It has come round; clients are told how.
@@ -226,7 +227,7 @@ impl<T> Core<T> {
             return;
         }
         question.stale_at = None;
-        let key = question.key.clone();
+        let key = Arc::clone(&question.key);
         let Some(stale) = self.stale(now, &key) else { return };
         let Some(question) = self.questions.get_mut(&id) else { return };
         let waiters = std::mem::take(&mut question.waiters);

@@ -84,10 +84,11 @@ pub struct Core<T> {
     counters: Arc<Counters>,
     random: StdRng,
     next_id: u64,
-    questions: BTreeMap<QuestionId, Question<T>>,
-    by_key: BTreeMap<CacheKey, QuestionId>,
+    /// Boxed, because a tree moves what it holds.
+    questions: BTreeMap<QuestionId, Box<Question<T>>>,
+    by_key: BTreeMap<Arc<CacheKey>, QuestionId>,
     wakes: BTreeSet<(Mono, QuestionId)>,
-    exchanges: BTreeMap<ExchangeId, Exchange>,
+    exchanges: BTreeMap<ExchangeId, Arc<Exchange>>,
     waiters: usize,
     zones: Zones,
     transmits: VecDeque<Transmit>,
@@ -228,7 +229,7 @@ impl<T> Core<T> {
         self.transmits.pop_front()
     }
 
-    /// The next exchange that nobody waits for any more: its socket can go.
+    /// The next exchange that nobody waits for any more.
     pub fn poll_close(&mut self) -> Option<ExchangeId> {
         self.closes.pop_front()
     }

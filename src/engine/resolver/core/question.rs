@@ -43,7 +43,7 @@ pub struct Transmit {
     pub message: Box<[u8]>,
 }
 
-/// One query sent to one server: over UDP from a socket of its own. Never used twice.
+/// One query sent to one server. Never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ExchangeId(pub(super) u64);
 
@@ -87,9 +87,10 @@ pub(super) struct Exchange {
 /// One question in flight.
 #[derive(Debug)]
 pub(super) struct Question<T> {
-    pub(super) key: CacheKey,
+    /// Shared: a key has room for the longest name.
+    pub(super) key: Arc<CacheKey>,
     /// What is asked for now: the key, or a name that its answer led to.
-    pub(super) asking: CacheKey,
+    pub(super) asking: Arc<CacheKey>,
     /// The answers that led there.
     pub(super) parts: Vec<Arc<StoredAnswer>>,
     /// Who waits; nobody where an answer is renewed before it expires.
@@ -115,9 +116,9 @@ pub(super) struct Question<T> {
 }
 
 impl<T> Question<T> {
-    pub(super) fn new(key: CacheKey, deadline: Mono, tries: Tries) -> Self {
+    pub(super) fn new(key: Arc<CacheKey>, deadline: Mono, tries: Tries) -> Self {
         Self {
-            asking: key.clone(),
+            asking: Arc::clone(&key),
             key,
             parts: Vec::new(),
             waiters: Vec::new(),

@@ -26,7 +26,7 @@ pub(super) enum Next {
     /// The answer.
     Answer(Arc<StoredAnswer>),
     /// A part of it, and the question that is left.
-    Follow(Arc<StoredAnswer>, Box<CacheKey>),
+    Follow(Arc<StoredAnswer>, Arc<CacheKey>),
 }
 
 impl<T> Core<T> {
@@ -109,7 +109,7 @@ impl<T> Core<T> {
         self.responded(now, id, exchange);
         Some(match left {
             _ if stored.is_failure() => Next::Keep(stored),
-            Some(key) => Next::Follow(stored, Box::new(key)),
+            Some(key) => Next::Follow(stored, Arc::new(key)),
             None => Next::Answer(stored),
         })
     }

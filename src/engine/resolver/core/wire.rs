@@ -47,7 +47,10 @@ impl Query<'_> {
     /// The query message: RD set; AD, so that the response says whether its data was validated (RFC 6840 §5.7); CD and DO as the
     /// key says (RFC 4035 §3.2); at most one OPT. What a client's own OPT says, its subnet above all, goes nowhere.
     pub(super) fn build(&self) -> Box<[u8]> {
-        let mut out = Vec::with_capacity(HEADER_OCTETS + self.question.len() + 11 + 4 + 40);
+        let cookie = self.cookie.as_deref();
+        let option = cookie.map_or(0, |cookie| 4 + cookie.len());
+        // Exactly as long, so that nothing is moved at the end.
+        let mut out = Vec::with_capacity(HEADER_OCTETS + self.question.len() + if self.edns { 11 + option } else { 0 });
         let checking_disabled = if self.key.cd() { 0x10 } else { 0 };
         out.extend_from_slice(&self.id.to_be_bytes());
         out.extend_from_slice(&[0x01, 0x20 | checking_disabled, 0, 1, 0, 0, 0, 0, 0, u8::from(self.edns)]);
@@ -59,8 +62,7 @@ impl Query<'_> {
             out.extend_from_slice(&rtype::OPT.to_be_bytes());
             out.extend_from_slice(&octets(UDP_OCTETS_MAX));
             out.extend_from_slice(&[0, 0, dnssec_ok, 0]);
-            let cookie = self.cookie.as_deref();
-            out.extend_from_slice(&octets(cookie.map_or(0, |cookie| 4 + cookie.len())));
+            out.extend_from_slice(&octets(option));
             if let Some(cookie) = cookie {
                 out.extend_from_slice(&cookie::OPTION.to_be_bytes());
                 out.extend_from_slice(&octets(cookie.len()));
