@@ -69,6 +69,9 @@ struct Headers {
     vectors: Box<[libc::iovec]>,
 }
 
+// SAFETY: the pointers are never read by anybody but the kernel, within a call before which they are written anew.
+unsafe impl Send for Headers {}
+
 impl Headers {
     fn new() -> Self {
         let nothing = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
