@@ -66,6 +66,7 @@ impl Policy {
     pub fn decide(&self, subject: &Subject<'_>) -> Verdict {
         match (&subject.address, subject.name) {
             (Some(address), None) if self.is_plain => self.decide_address(address),
+            (None, Some(name)) if self.is_plain => self.decide_name(name),
             _ => self.decide_any(subject),
         }
     }
@@ -75,6 +76,15 @@ impl Policy {
     fn decide_address(&self, address: &IpAddr) -> Verdict {
         let found = self.rules.addresses.find(address);
         if found.is_empty() { Verdict::UNLISTED } else { verdict_on(self.strictest(found, |_| true), None) }
+    }
+
+    /// A name alone, where nothing but the suffix index has a say: every query of most resolvers.
+    #[inline(never)]
+    fn decide_name(&self, name: NameRef<'_>) -> Verdict {
+        match self.closest(name, |_| false) {
+            Some((candidate, _)) => verdict_on(Some(candidate), None),
+            None => Verdict::UNLISTED,
+        }
     }
 
     #[inline(never)]
@@ -107,22 +117,7 @@ impl Policy {
     /// pay for its registers.
     #[inline(never)]
     fn best_name_rule(&self, name: NameRef<'_>, own: Option<&Own>) -> Option<Candidate<'_>> {
-        let mut best: Option<(Candidate<'_>, (u8, u8), u32)> = None;
-        self.rules.names.find(name, |found| {
-            if own.is_some_and(|own| self.is_silent(own, &found)) {
-                return;
-            }
-            let Some(staged) = self.staged(found.class) else { return };
-            // A number is the place in list order.
-            let closer = best.as_ref().is_none_or(|(held, closeness, at)| {
-                (found.closeness, staged.stage, Reverse(found.at)) > (*closeness, held.staged.stage, Reverse(*at))
-            });
-            if closer {
-                let candidate = Candidate { rule: RuleId::of_name(found.at), class: found.class, staged };
-                best = Some((candidate, found.closeness, found.at));
-            }
-        });
-        let plain = best.map(|(candidate, closeness, _)| (candidate, closeness));
+        let plain = self.closest(name, |found| own.is_some_and(|own| self.is_silent(own, found)));
         let Some(own) = own else { return plain.map(|(candidate, _)| candidate) };
         let rank = |(candidate, closeness): &(Candidate<'_>, (u8, u8))| {
             (*closeness, candidate.staged.stage, Reverse(self.rules.class(candidate.class).map(|class| class.list)))
@@ -137,6 +132,27 @@ impl Policy {
                 _ => Some(other),
             })
             .map(|(candidate, _)| candidate)
+    }
+
+    /// The closest of the plain rules that may speak, and how close it is.
+    #[inline(always)]
+    fn closest(&self, name: NameRef<'_>, is_silent: impl Fn(&Found) -> bool) -> Option<(Candidate<'_>, (u8, u8))> {
+        let mut best: Option<(Candidate<'_>, (u8, u8), u32)> = None;
+        self.rules.names.find(name, |found| {
+            if is_silent(&found) {
+                return;
+            }
+            let Some(staged) = self.staged(found.class) else { return };
+            // A number is the place in list order.
+            let closer = best.as_ref().is_none_or(|(held, closeness, at)| {
+                (found.closeness, staged.stage, Reverse(found.at)) > (*closeness, held.staged.stage, Reverse(*at))
+            });
+            if closer {
+                let candidate = Candidate { rule: RuleId::of_name(found.at), class: found.class, staged };
+                best = Some((candidate, found.closeness, found.at));
+            }
+        });
+        best.map(|(candidate, closeness, _)| (candidate, closeness))
     }
 
     /// Whether a plain rule's own list has taken it back, or has something else to say.
