@@ -29,7 +29,7 @@ const LETTERS: [u8; 32] = *b"\0abcdefghijklmnopqrstuvwxyz\0-\0\0\0";
 /// For each octet its code, and how many bits that has.
 const CODES: [(u16, u8); 256] = codes();
 
-/// A name in packed form; made by [`pack`].
+/// A name in packed form; made by `pack`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Packed<'a> {
     octets: &'a [u8],
