@@ -10,6 +10,7 @@ mod listed;
 use criterion::{Criterion, criterion_group, criterion_main};
 use interdict::base::model::Stage;
 use interdict::base::name::Name;
+use interdict::io::sys::memory::in_large_pages;
 use interdict::policy::list::Format;
 use interdict::policy::{List, Policy, RuleSetBuilder, Settings, Subject};
 use ipnet::{IpNet, Ipv4Net};
@@ -118,6 +119,7 @@ fn loaded(names: &[String]) -> Policy {
     let (count, text) = (names.len(), names.join("\n"));
     let start = Instant::now();
     let policy = policy(&text, Format::Domains);
+    in_large_pages(policy.rules().spans());
     let load = start.elapsed();
     let (octets, text) = (policy.rules().bytes() as f64 / count as f64, text.len() as f64 / count as f64 - 1.0);
     println!("load: {count} names of {text:.1} octets in {load:.2?}; {octets:.1} octets a name");

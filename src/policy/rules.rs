@@ -9,6 +9,7 @@ use crate::base::name::{Match, Name, Pattern};
 use ipnet::IpNet;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A list by its place in the rule set.
@@ -209,6 +210,12 @@ impl RuleSet {
         self.names.bytes() + self.ranges.len() * size_of::<RangeRule>() + self.addresses.bytes() + self.apart.bytes()
     }
 
+    /// Where in memory look-ups of names read at random, as addresses: what a driver may want to place well.
+    #[must_use]
+    pub fn spans(&self) -> [Range<usize>; 2] {
+        self.names.spans()
+    }
+
     /// A class by id.
     #[must_use]
     pub fn class(&self, id: ClassId) -> Option<&Class> {
@@ -323,13 +330,6 @@ impl RuleSet {
     #[inline]
     pub fn longest(&self, address: &IpAddr) -> Option<RuleId> {
         self.addresses.find(address).first().map(|listed| RuleId::of_range(listed.rule))
-    }
-
-    /// Every range that holds an address, the longest first.
-    pub(super) fn ranges_over(&self, address: IpAddr) -> Vec<RuleId> {
-        let mut over: Vec<_> = (0_u32..).zip(&self.ranges).filter(|(_, rule)| rule.net.contains(&address)).collect();
-        over.sort_by_key(|(at, rule)| (std::cmp::Reverse(rule.net.prefix_len()), *at));
-        over.into_iter().map(|(at, _)| RuleId::of_range(at)).collect()
     }
 }
 

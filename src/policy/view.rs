@@ -4,6 +4,8 @@ use super::apart::ApartRule;
 use super::rules::{ClassId, ListId, RuleId, RuleSet};
 use crate::base::name::{Match, Packed};
 use ipnet::IpNet;
+use std::cmp::Reverse;
+use std::net::IpAddr;
 
 /// A rule.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,13 @@ pub enum What<'a> {
 }
 
 impl RuleSet {
+    /// Every range that holds an address, the longest first.
+    pub(super) fn ranges_over(&self, address: IpAddr) -> Vec<RuleId> {
+        let mut over: Vec<_> = (0_u32..).zip(&self.ranges).filter(|(_, rule)| rule.net.contains(&address)).collect();
+        over.sort_by_key(|(at, rule)| (Reverse(rule.net.prefix_len()), *at));
+        over.into_iter().map(|(at, _)| RuleId::of_range(at)).collect()
+    }
+
     /// Every rule, names first, then ranges, then those that stand apart, each in the order of the lists. Rules that their
     /// own list takes back are left out.
     pub fn rules(&self) -> impl Iterator<Item = RuleView<'_>> {

@@ -12,7 +12,7 @@ use crate::base::model::{Sighting, Wall};
 use crate::io::listen::ForwarderSink;
 use crate::io::store::{Activation, Gap, GapReason, Note, Sender, StoreMessage};
 use crate::io::sys::clock;
-use crate::io::sys::memory::give_back;
+use crate::io::sys::memory::{give_back, in_large_pages};
 use crate::policy::list::Report;
 use crate::policy::{Policy, Settings};
 use arc_swap::ArcSwap;
@@ -89,6 +89,7 @@ impl Activator {
     pub(super) fn new(config: Config, named: Option<&Path>, lists: Lists, ledger: Sender, at: Believed) -> Self {
         let epoch = 1;
         let settings = Arc::new(config.settings.clone());
+        in_large_pages(lists.rules.spans());
         let policy = Arc::new(Policy::new(epoch, Arc::clone(&lists.rules), settings, at.at));
         let state = State { config, lists, epoch, pause: None, alarms: BTreeMap::new(), retired: Vec::new() };
         let made = Self {
@@ -293,6 +294,7 @@ impl Activator {
     fn put_in_force(&self, state: &mut State) -> Arc<Policy> {
         let at = believed(Some(self.policy.load().at())).at;
         state.epoch += 1;
+        in_large_pages(state.lists.rules.spans());
         let settings = Settings { enforce: state.pause.is_none(), ..state.config.settings.clone() };
         let policy = Arc::new(Policy::new(state.epoch, Arc::clone(&state.lists.rules), Arc::new(settings), at));
         state.retired.push(self.policy.swap(Arc::clone(&policy)));

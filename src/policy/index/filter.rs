@@ -5,6 +5,8 @@
 //! stands here* and three others for *longer names stand below*, for which the high half of the hash is enough. At two octets an
 //! entry, one absent hash in fifty or so looks present for one of both; it then costs a look into the table and nothing else.
 
+use std::ops::Range;
+
 /// Octets a name.
 const OCTETS_PER_ENTRY: usize = 2;
 
@@ -65,6 +67,12 @@ impl Filter {
     #[inline]
     pub(super) fn get(&self, hash: u64) -> Seen {
         Seen { word: self.words.get(self.place(hash)).copied().unwrap_or_default(), hash }
+    }
+
+    /// Where it stands in memory.
+    pub(super) fn span(&self) -> Range<usize> {
+        let Range { start, end } = self.words.as_ptr_range();
+        start.addr()..end.addr()
     }
 
     /// Octets held.

@@ -30,6 +30,7 @@ use super::filter::Filter;
 use super::table::{Read, Slot, Table};
 use crate::base::name::{Match, Name, NameHasher, NameRef, matches_as};
 use crate::policy::rules::ClassId;
+use std::ops::Range;
 
 /// Rules on names, found by suffix. Made by [`super::NameIndexBuilder`].
 #[derive(Debug, Default)]
@@ -99,6 +100,11 @@ impl NameIndex {
     /// How many rules there are.
     pub(in crate::policy) const fn len(&self) -> usize {
         self.arena.len()
+    }
+
+    /// Where in memory look-ups read at random.
+    pub(in crate::policy) fn spans(&self) -> [Range<usize>; 2] {
+        [self.filter.span(), self.table.span()]
     }
 
     /// Octets held.

@@ -8,6 +8,7 @@
 //! back meanwhile.
 
 use crate::policy::rules::ClassId;
+use std::ops::Range;
 
 /// Slots of a bucket.
 const SLOTS: usize = 5;
@@ -110,6 +111,12 @@ impl Table {
             next = if next + 1 < self.buckets.len() { next + 1 } else { 0 };
             bucket = self.buckets.get(next).filter(|_| next != place);
         }
+    }
+
+    /// Where it stands in memory.
+    pub(super) fn span(&self) -> Range<usize> {
+        let Range { start, end } = self.buckets.as_ptr_range();
+        start.addr()..end.addr()
     }
 
     /// Octets held.
