@@ -29,6 +29,7 @@ mod sink;
 mod space;
 mod upstream;
 mod verify;
+mod ways;
 
 /// Killed at any moment, the ledger has everything that it said it had, and lacks a second's attempts at most.
 #[test]
@@ -180,6 +181,12 @@ fn a_domains_own_traffic_is_left_alone() {
 #[test]
 fn a_device_is_one_endpoint_wherever_it_is() {
     space::within("a_device_is_one_endpoint_wherever_it_is", devices::a_device_is_one_endpoint_wherever_it_is);
+}
+
+/// A refused name, the vendor's five fallback resolvers and literal addresses are one incident, stopped at every step.
+#[test]
+fn the_documented_fallback_is_one_incident() {
+    space::within("the_documented_fallback_is_one_incident", ways::the_documented_fallback_is_one_incident);
 }
 
 /// `verify` finds everything enforced where it is, and each of ten broken enforcements.

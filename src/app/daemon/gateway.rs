@@ -2,6 +2,7 @@
 
 use super::activate::{Activator, Alarm};
 use super::names::Names;
+use super::ways::{Asked, Told, Ways};
 use crate::app::config::{Config, GatewayConfig};
 use crate::app::gateway::{GatewayError, Prepared, facts, login, prepare, wants};
 use crate::base::model::Wall;
@@ -82,6 +83,8 @@ struct LogCounters {
     unlisted: AtomicU64,
     renewals_failed: AtomicU64,
     bypasses_dropped: AtomicU64,
+    /// Ways around a block of late.
+    ways: Mutex<Told>,
     /// Who asked which resolver that no list mentions, how often, when last.
     bypasses: Mutex<BTreeMap<(IpAddr, IpAddr), (u64, Wall)>>,
 }
@@ -127,12 +130,13 @@ impl Gateway {
     }
 
     /// Puts the policy in force and starts the threads that keep it so.
-    pub(super) fn start(self: &Arc<Self>, plane: &Arc<Plane>) -> Result<Threads, GatewayError> {
+    pub(super) fn start(self: &Arc<Self>, plane: &Arc<Plane>, asked: Asked) -> Result<Threads, GatewayError> {
         let (group, watch) =
             (self.state().config.settings.log_group, Watch::open(TICK).map_err(crate::io::gateway::LogError::Other)?);
         let (log, renewer) = (Log::open(group, TICK)?, Renewer::open()?);
         self.follow();
         let (keeper, reader) = (Arc::clone(self), Arc::clone(self));
+        let ways = Ways::new(&self.activator, asked);
         let spawn =
             |name: &str, body: Box<dyn FnOnce() + Send>| thread::Builder::new().name(name.to_owned()).spawn(body);
         let other = |error: io::Error| GatewayError::Log(error.into());
@@ -141,7 +145,7 @@ impl Gateway {
         let plane = Arc::clone(plane);
         let mut threads = vec![
             spawn("gateway", Box::new(move || keeper.keep(watch))).map_err(other)?,
-            spawn("gateway-log", Box::new(move || reader.read(log, renewer, plane))).map_err(other)?,
+            spawn("gateway-log", Box::new(move || reader.read(log, renewer, (plane, ways)))).map_err(other)?,
         ];
         threads.extend(names.into_iter().flatten());
         Ok(Threads(threads))
@@ -275,7 +279,7 @@ impl Gateway {
     }
 
     /// Reads what the kernel logs, and renews the redirect, until the daemon stops.
-    fn read(&self, mut log: Log, mut renewer: Renewer, plane: Arc<Plane>) {
+    fn read(&self, mut log: Log, mut renewer: Renewer, (plane, mut ways): (Arc<Plane>, Ways)) {
         let mut recorder = Recorder::new(plane);
         let mut renewed: Option<Instant> = None;
         while !self.stop.load(Ordering::Relaxed) {
@@ -284,10 +288,14 @@ impl Gateway {
                 self.renew(&mut renewer);
             }
             let (now, policy) = (clock::now(), self.activator.policy());
-            let read = log.read(|Logged { marked, packet }| match hit(&policy, &packet, marked) {
-                Some(hit) => recorder.record(now, &policy, packet.source, &hit),
-                None => self.unlisted(marked, &packet, now.wall),
+            let read = log.read(|Logged { marked, packet, name }| {
+                match hit(&policy, &packet, marked) {
+                    Some(hit) => recorder.record(now, &policy, packet.source, &hit),
+                    None => self.unlisted(marked, &packet, now.wall),
+                }
+                ways.logged(now.wall, marked, packet, name);
             });
+            ways.turn(now.wall, &policy, &mut self.log.ways.lock().unwrap_or_else(PoisonError::into_inner));
             if let Err(error) = read {
                 tracing::warn!(%error, "reading what the kernel logs");
                 thread::sleep(TICK);
@@ -428,6 +436,7 @@ impl Gateway {
             "bypass_dropped": count(&counters.bypasses_dropped),
         });
         object.insert("log".to_owned(), log);
+        object.insert("ways".to_owned(), counters.ways.lock().unwrap_or_else(PoisonError::into_inner).object());
         object.into()
     }
 

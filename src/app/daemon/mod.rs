@@ -25,6 +25,7 @@
 //! | `servers` | who is asked, followed where the system says it |
 //! | `status` | how it goes, as JSON |
 //! | `summary` | the few lines at the start |
+//! | `ways` | ways around a block, as the resolver and the kernel's log see them together |
 //! | `wire` | sockets, runtimes and threads of the data plane |
 
 mod activate;
@@ -38,6 +39,7 @@ mod servers;
 mod sinkhole;
 mod status;
 mod summary;
+mod ways;
 mod wire;
 
 use super::config::Config;
@@ -133,12 +135,13 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
     let follower = Arc::new(Follower::new(Arc::clone(&activator), upstreams.clone()));
 
     let counters = Arc::new(Counters::default());
-    let plane = wire::plane(&activator, Arc::clone(&counters), sender.clone());
+    let (tap, asked) = ways::channel();
+    let (resolving, plane) = wire::planes(&activator, &counters, &sender, gateway.is_some().then_some(tap));
     let clients = gateway.as_ref().map(|gateway| gateway.clients()).unwrap_or_default();
     let sinkhole = Sinkhole::new(&activator, &sockets, Arc::clone(&clients));
-    let running = wire::start(&activator, Arc::clone(&plane), opened, upstreams.clone(), clients)?;
+    let running = wire::start(&activator, (resolving, Arc::clone(&plane)), opened, upstreams.clone(), clients)?;
     running.sink(&sinkhole, sockets);
-    let enforcing = gateway.as_ref().map(|gateway| gateway.start(&plane)).transpose()?;
+    let enforcing = gateway.as_ref().map(|gateway| gateway.start(&plane, asked)).transpose()?;
     let inspect =
         Inspect::new(&activator, gateway.as_ref(), Shared::new(&plane, sender, &addresses, sinkhole.listen()));
     let inspecting = inspect.as_ref().map(|inspect| inspect.start()).transpose()?;

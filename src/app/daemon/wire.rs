@@ -4,6 +4,7 @@ use super::StartError;
 use super::activate::Activator;
 use super::servers;
 use super::sinkhole::Sinkhole;
+use super::ways::Tap;
 use crate::app::config::Config;
 use crate::engine::resolver::Cache;
 use crate::engine::resolver::Cookies;
@@ -46,16 +47,31 @@ pub(super) fn open(config: &Config) -> Result<Vec<Listeners>, StartError> {
     Ok(opened)
 }
 
-/// What the threads of the data plane share.
-pub(super) fn plane(activator: &Activator, counters: Arc<Counters>, ledger: Sender) -> Arc<Plane> {
+/// What the threads of the data plane share:
+/// first the resolver's, whose blocked names are told to `tap`, then that of everybody else: of what is led to us, the kernel's log
+/// knows whom it was meant for.
+pub(super) fn planes(
+    activator: &Activator,
+    counters: &Arc<Counters>,
+    ledger: &Sender,
+    tap: Option<Tap>,
+) -> (Arc<Plane>, Arc<Plane>) {
     let (octets, stale_max) = activator.with_config(|config| (config.cache_octets, config.resolving.stale_max));
-    Arc::new(Plane {
-        policy: activator.swap(),
-        cache: Arc::new(Cache::with_stale(octets, rand::random(), stale_max)),
-        counters,
-        cookies: Cookies::new(rand::random()),
-        hits: Arc::new(move |batch| ledger.try_send(StoreMessage::Batch(batch))),
-    })
+    let cache = Arc::new(Cache::with_stale(octets, rand::random(), stale_max));
+    let plane = |tap: Option<Tap>| {
+        let ledger = ledger.clone();
+        Arc::new(Plane {
+            policy: activator.swap(),
+            cache: Arc::clone(&cache),
+            counters: Arc::clone(counters),
+            cookies: Cookies::new(rand::random()),
+            hits: Arc::new(move |batch| {
+                tap.iter().for_each(|tap| tap.see(&batch));
+                ledger.try_send(StoreMessage::Batch(batch))
+            }),
+        })
+    };
+    (plane(tap), plane(None))
 }
 
 /// The data plane as it runs.
@@ -69,7 +85,7 @@ pub(super) struct Running {
 /// Starts workers, streams and the upstream driver.
 pub(super) fn start(
     activator: &Activator,
-    plane: Arc<Plane>,
+    (plane, others): (Arc<Plane>, Arc<Plane>),
     opened: Vec<Listeners>,
     servers: watch::Receiver<Vec<SocketAddr>>,
     networks: Networks,
@@ -104,7 +120,7 @@ pub(super) fn start(
     let mut running = Running { workers: Vec::new(), runtime, tasks, stop };
     for (at, listeners) in opened.into_iter().enumerate() {
         let listening = Listening {
-            plane: Arc::clone(&plane),
+            plane: Arc::clone(if at < own { &plane } else { &others }),
             clients: Arc::clone(if at < own { &clients } else { &redirected }),
             misses: misses.clone(),
             stop: running.stop.clone(),

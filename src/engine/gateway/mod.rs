@@ -45,7 +45,7 @@ pub use plan::{
     plan,
 };
 pub use reset::reset;
-pub use seen::{Marked, Packet, hit};
+pub use seen::{Marked, Packet, hit, question};
 pub use settings::{Clients, GatewaySettings, Handling, Inspection, Redirect, Watching};
 pub use table::{
     Chain, Element, Elements, Family, Hook, Key, Part, Priority, Protocol, Range, Rule, Set, SetKind, Table, Then,

@@ -1,7 +1,8 @@
 //! A packet that the kernel logged, as an attempt.
 
 use crate::base::model::{Channel, Decision, Outcome};
-use crate::base::name::NameBuf;
+use crate::base::name::{Name, NameBuf};
+use crate::base::wire::dns::Questions;
 use crate::policy::{Hit, Policy, Subject};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -97,6 +98,18 @@ impl Packet {
     }
 }
 
+/// The name that a logged packet asks for, where it is a DNS query in a datagram and the name is whole.
+#[must_use]
+pub fn question(octets: &[u8]) -> Option<Name> {
+    let (protocol, at) = match octets.first()? >> 4 {
+        4 => (*octets.get(9)?, usize::from(octets.first()? & 0x0f) * 4),
+        6 => (*octets.get(6)?, 40),
+        _ => return None,
+    };
+    let message = octets.get(at + 8..).filter(|_| protocol == UDP)?;
+    Some(Questions::read(message)?.next()?.name().ok()?.as_ref().to_name())
+}
+
 fn array<const N: usize>(octets: &[u8], at: usize) -> Option<[u8; N]> {
     octets.get(at..)?.first_chunk::<N>().copied()
 }
@@ -179,10 +192,26 @@ mod tests {
         assert!(hit(&policy, &elsewhere, Marked::Dns).is_none());
     }
 
+    #[test]
+    fn the_name_of_a_query_is_read_where_it_is_whole() {
+        let dns = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x02Up\x04acme\x07example\0\0\x01\0\x01";
+        let mut v4 = tcp4();
+        v4[9] = UDP;
+        v4.truncate(20);
+        v4.extend([0xc0, 0, 0, 53, 0, 0, 0, 0]);
+        v4.extend(dns);
+        assert_eq!(question(&v4).unwrap().to_string(), "up.acme.example");
+        let v6 = [&[0x60, 0, 0, 0, 0, 0, UDP, 64][..], &[0; 32], &v4[20..]].concat();
+        assert_eq!(question(&v6).unwrap().to_string(), "up.acme.example");
+        assert!(question(&v4[..v4.len() - 6]).is_none());
+        v4[9] = TCP;
+        assert!(question(&v4).is_none());
+    }
+
     proptest! {
         #[test]
         fn no_octets_do_harm(octets in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = Packet::read(&octets);
+            let _ = (Packet::read(&octets), question(&octets));
         }
 
         #[test]

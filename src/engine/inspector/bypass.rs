@@ -104,14 +104,32 @@ impl Bypasses {
                 let first = (blocked.at, format!("asked {} for {}, which is blocked", blocked.resolver, blocked.name));
                 let (vendor, answer) = (Arc::clone(vendor), blocked.answer.clone());
                 self.begun += 1;
-                self.incidents.insert(self.begun, Incident { endpoint, vendor, answer, chain: vec![first] });
+                self.incidents.insert(
+                    self.begun,
+                    Incident { endpoint, vendor, answer, chain: vec![first], fallbacks: Vec::new() },
+                );
                 self.begun
             }
         };
         blocked.incident = Some(number);
-        if let Some(incident) = self.incidents.get_mut(&number).filter(|incident| incident.chain.len() < STEPS_MAX) {
+        // A step that is taken again is the same step.
+        let is_new = |incident: &&mut Incident| {
+            incident.chain.len() < STEPS_MAX && incident.chain.iter().all(|(_, held)| *held != what)
+        };
+        if let Some(incident) = self.incidents.get_mut(&number).filter(is_new) {
             incident.chain.push((at, what));
             self.changed.insert(number);
+        }
+    }
+
+    /// An endpoint asked one of the vendor's fallback resolvers, by its place in the vendor's order.
+    pub(super) fn fallback(&mut self, at: At, endpoint: IpAddr, vendor: &Arc<str>, (order, address): (u16, IpAddr)) {
+        let what = format!("asked {address}, number {order} of the vendor's fallback resolvers");
+        self.step(at, endpoint, vendor, what);
+        let blocked = self.endpoints.get(&endpoint).and_then(|vendors| vendors.get(vendor));
+        let incident = blocked.and_then(|blocked| self.incidents.get_mut(&blocked.incident?));
+        if let Some(incident) = incident.filter(|incident| !incident.fallbacks.contains(&order)) {
+            incident.fallbacks.push(order);
         }
     }
 

@@ -12,6 +12,8 @@ use std::sync::Arc;
 const ROWS_MAX: usize = 100_000;
 /// Destinations of one row that are named.
 const DESTINATIONS_MAX: usize = 8;
+/// Fallback resolvers that no other program asks in this order by chance.
+const FALLBACKS_TELLING: usize = 3;
 /// Pieces of evidence of one row that are kept: the first ones.
 const EVIDENCE_MAX: usize = 8;
 
@@ -85,6 +87,18 @@ pub struct Incident {
     pub answer: Option<String>,
     /// What happened, in order: frame, time, what.
     pub chain: Vec<(At, String)>,
+    /// The numbers of the vendor's fallback resolvers that were asked, in order of their first questions.
+    pub fallbacks: Vec<u16>,
+}
+
+impl Incident {
+    /// What it proves. Many programs ask the first of these resolvers; only the vendor's products are documented to ask several in
+    /// the vendor's order.
+    #[must_use]
+    pub fn grade(&self) -> Grade {
+        let in_order = self.fallbacks.is_sorted() && self.fallbacks.len() >= FALLBACKS_TELLING;
+        if in_order { Grade::Product } else { Grade::Contact }
+    }
 }
 
 /// A host of the operator's side that serves a vendor's relay ports.

@@ -354,7 +354,10 @@ impl Judge {
         if !self.bypasses.blocked(at, ends.src, ends.dst, vendor, name) {
             self.findings.blind.dropped += 1;
         }
-        if before.is_some_and(|resolver| resolver != ends.dst) {
+        let vendors_own = self.policy.rules().vendor(vendor).map_or(&[][..], |vendor| &vendor.file.fallbacks);
+        // Of the vendor's fallback resolvers more is said than that they are others.
+        let is_told = vendors_own.iter().any(|fallback| fallback.address == ends.dst);
+        if !is_told && before.is_some_and(|resolver| resolver != ends.dst) {
             let what = format!("asked {} for {name}, another resolver", ends.dst);
             self.bypasses.step(at, ends.src, vendor, what);
         }
@@ -368,8 +371,7 @@ impl Judge {
             if self.bypasses.resolver(at, ends.src, &vendor) == Some(ends.dst) {
                 continue;
             }
-            let what = format!("asked {}, number {} of the vendor's fallback resolvers", ends.dst, fallback.order);
-            self.bypasses.step(at, ends.src, &vendor, what);
+            self.bypasses.fallback(at, ends.src, &vendor, (fallback.order, fallback.address));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Packets that the kernel logs (NFLOG): the reader of one group.
 
-use crate::engine::gateway::{Marked, Packet};
+use crate::base::name::Name;
+use crate::engine::gateway::{Marked, Packet, question};
 use crate::io::sys::netlink::{Messages, Netlink, Writer, attribute, text};
 use std::io;
 use std::time::Duration;
@@ -9,8 +10,8 @@ const SUBSYSTEM: u16 = 4;
 const CONFIG: u16 = 1;
 const REQUEST: u16 = libc::NLM_F_REQUEST as u16;
 const ACK: u16 = libc::NLM_F_ACK as u16;
-/// Octets of each packet: the longest headers that are read, and not what people say.
-const COPIED_OCTETS: u32 = 128;
+/// Octets of each packet: the longest headers that are read, and the name that a DNS query asks for; not what people say.
+const COPIED_OCTETS: u32 = 320;
 /// Packets that the kernel may hold back to send them together, and for how many hundredths of a second.
 const TOGETHER: (u32, u32) = (32, 10);
 /// Octets that may wait for us.
@@ -28,12 +29,14 @@ pub enum LogError {
 }
 
 /// A packet that was logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logged {
     /// By which rule of ours.
     pub marked: Marked,
     /// Who, and where to.
     pub packet: Packet,
+    /// The name that it asks for, where it is DNS and says one.
+    pub name: Option<Name>,
 }
 
 /// The reader of one group.
@@ -117,8 +120,12 @@ fn read(
             *next = Some(number.wrapping_add(1));
         }
         let marked = attribute(body, 10).and_then(|word| Marked::read(text(word).as_bytes()));
-        match (marked, attribute(body, 9).and_then(Packet::read)) {
-            (Some(marked), Some(packet)) => take(Logged { marked, packet }),
+        let octets = attribute(body, 9);
+        match (marked, octets.and_then(Packet::read)) {
+            (Some(marked), Some(packet)) => {
+                let name = octets.filter(|_| marked == Marked::Dns).and_then(question);
+                take(Logged { marked, packet, name });
+            }
             _ => *foreign += 1,
         }
     }
