@@ -56,7 +56,16 @@ pub(crate) fn the_documented_fallback_is_one_incident() {
     let chain = incident["chain"].as_array().unwrap();
     assert_eq!(chain.len(), 8, "{incident:#}");
     assert_eq!(chain[0]["what"], format!("asked 10.1.0.1 for {NAME}, which is blocked"));
-    // The ledger has the attempts themselves.
+    until("the ledger has the incident", Duration::from_secs(5), || {
+        let output = site.program(&["report", "incidents", "--format", "json"]);
+        let kept: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let [kept] = kept.as_array().unwrap().as_slice() else { return false };
+        let chain = kept["chain"].to_string();
+        kept["vendor"] == "kaspersky"
+            && chain.contains("5 fallback resolvers in the vendor's order")
+            && !chain.contains(": passed")
+    });
+    // And the attempts themselves.
     until("the attempts are in the ledger", Duration::from_secs(5), || {
         let rows = report(&site);
         let mut own =

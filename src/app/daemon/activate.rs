@@ -123,6 +123,11 @@ impl Activator {
         self.ledger.try_send(StoreMessage::Sightings(sightings))
     }
 
+    /// Tells the ledger something without waiting; `false` where there was no room.
+    pub(super) fn tell(&self, note: Note) -> bool {
+        self.ledger.try_send(StoreMessage::Note(note))
+    }
+
     /// The policy in force.
     pub(super) fn policy(&self) -> Arc<Policy> {
         self.policy.load_full()

@@ -295,7 +295,11 @@ impl Gateway {
                 }
                 ways.logged(now.wall, marked, packet, name);
             });
-            ways.turn(now.wall, &policy, &mut self.log.ways.lock().unwrap_or_else(PoisonError::into_inner));
+            let notes = ways.turn(now.wall, &policy, &mut self.log.ways.lock().unwrap_or_else(PoisonError::into_inner));
+            // One that there is no room for is told again with its next step.
+            for note in notes {
+                self.activator.tell(note);
+            }
             if let Err(error) = read {
                 tracing::warn!(%error, "reading what the kernel logs");
                 thread::sleep(TICK);

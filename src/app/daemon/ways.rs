@@ -2,13 +2,14 @@
 //! kernel's log who was led to us from which resolver, and who went to a listed address.
 
 use super::activate::Activator;
-use crate::base::model::{Channel, Outcome, Wall};
+use crate::base::model::{Channel, Grade, Outcome, Wall};
 use crate::base::name::Name;
 use crate::base::wire::host::dotted;
 use crate::engine::gateway::{Marked, Packet};
 use crate::engine::inspector::{At, Ends, Incident, Judge, NameKind, Observation, Seen};
 use crate::engine::ledger::Batch;
 use crate::io::gateway::System;
+use crate::io::store::{Incident as Kept, Note};
 use crate::policy::Policy;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -164,7 +165,8 @@ impl Ways {
     }
 
     /// To be called every now and then: what was refused, then what came after it.
-    pub(super) fn turn(&mut self, now: Wall, policy: &Arc<Policy>, told: &mut Told) {
+    /// Gives what the ledger is to know.
+    pub(super) fn turn(&mut self, now: Wall, policy: &Arc<Policy>, told: &mut Told) -> Vec<Note> {
         self.judge.set_policy(policy);
         while let Ok(refused) = self.asked.0.try_recv() {
             for Refused { client, at, name } in refused {
@@ -184,11 +186,14 @@ impl Ways {
         self.judge.handle_timeout(now_ns);
         // They are recorded already.
         while self.judge.poll_attempt().is_some() {}
+        let mut notes = Vec::new();
         while let Some(incident) = self.judge.poll_incident(now_ns) {
+            notes.push(Note::Incident(self.kept(&incident)));
             let key = (incident.endpoint, Arc::clone(&incident.vendor), started(&incident));
             told.put(key, self.object(&incident));
         }
         told.dropped = self.dropped + self.judge.blind().dropped;
+        notes
     }
 
     fn step(&mut self, logged: &Logged) {
@@ -223,6 +228,23 @@ impl Ways {
             self.came.pop_first();
         }
         At { frame: self.steps, time_ns: nanoseconds(at) }
+    }
+
+    /// As the ledger keeps it: what came of each step is said with it, and last what they prove together.
+    fn kept(&self, incident: &Incident) -> Kept {
+        let came = |at: &At| self.came.get(&at.frame).map_or("unknown", |came| came.as_str());
+        let wall = |at: &At| Wall::from_nanosecond(i128::from(at.time_ns)).unwrap_or_default();
+        let mut steps: Vec<(Wall, String)> =
+            incident.chain.iter().map(|(at, what)| (wall(at), format!("{what}: {}", came(at)))).collect();
+        if let Some((last, _)) = incident.chain.last().filter(|_| incident.grade() == Grade::Product) {
+            let count = incident.fallbacks.len();
+            steps.push((
+                wall(last),
+                format!("{count} fallback resolvers in the vendor's order: a product of the vendor's"),
+            ));
+        }
+        let (endpoint, vendor) = (incident.endpoint.to_string(), incident.vendor.to_string());
+        Kept { endpoint, vendor, answer: incident.answer.clone(), steps }
     }
 
     fn object(&self, incident: &Incident) -> Value {
