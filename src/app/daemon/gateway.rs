@@ -287,14 +287,18 @@ impl Gateway {
                 renewed = Some(Instant::now());
                 self.renew(&mut renewer);
             }
-            let (now, policy) = (clock::now(), self.activator.policy());
+            let policy = self.activator.policy();
+            // After the wait for packets: what they came after must not look later than they.
+            let mut heard = None;
             let read = log.read(|Logged { marked, packet, name }| {
+                let now = *heard.get_or_insert_with(clock::now);
                 match hit(&policy, &packet, marked) {
                     Some(hit) => recorder.record(now, &policy, packet.source, &hit),
                     None => self.unlisted(marked, &packet, now.wall),
                 }
                 ways.logged(now.wall, marked, packet, name);
             });
+            let now = clock::now();
             let notes = ways.turn(now.wall, &policy, &mut self.log.ways.lock().unwrap_or_else(PoisonError::into_inner));
             // One that there is no room for is told again with its next step.
             for note in notes {

@@ -22,9 +22,9 @@ use std::time::Duration;
 const FLUSHES_MAX: usize = 256;
 /// Clients × classes of one flush that are told.
 const REFUSED_MAX: usize = 1_024;
-/// How long what the kernel logged waits, so that it comes after what the resolver refused before it: longer than a worker's flush.
+/// How long what is seen waits, so that all that came before it is known by then: longer than a flush of the resolver's workers.
 const WAIT: Duration = Duration::from_millis(600);
-/// Packets that wait so.
+/// How much waits so.
 const WAITING_MAX: usize = 16_384;
 /// Steps of which it is remembered what came of them; an incident has a few, within two minutes.
 const STEPS_MAX: usize = 65_536;
@@ -99,13 +99,28 @@ struct Logged {
     name: Option<Name>,
 }
 
+/// What waits until all that came before it is known.
+enum Waiting {
+    Refused(Refused),
+    Logged(Logged),
+}
+
+impl Waiting {
+    const fn at(&self) -> Wall {
+        match self {
+            Self::Refused(refused) => refused.at,
+            Self::Logged(logged) => logged.at,
+        }
+    }
+}
+
 /// The engine with what is fed to it.
 pub(super) struct Ways {
     judge: Judge,
     /// The address of ours that stands for the resolver.
     resolver: IpAddr,
     asked: Asked,
-    waiting: VecDeque<Logged>,
+    waiting: VecDeque<Waiting>,
     came: BTreeMap<u64, Came>,
     steps: u64,
     dropped: u64,
@@ -157,11 +172,17 @@ impl Ways {
 
     /// Takes a packet that the kernel logged.
     pub(super) fn logged(&mut self, at: Wall, marked: Marked, packet: Packet, name: Option<Name>) {
+        self.wait(Waiting::Logged(Logged { at, marked, packet, name }));
+    }
+
+    /// Puts what was seen where its time is: the resolver's threads and the kernel tell of it each at their own pace.
+    fn wait(&mut self, seen: Waiting) {
         if self.waiting.len() >= WAITING_MAX {
             self.dropped += 1;
             return;
         }
-        self.waiting.push_back(Logged { at, marked, packet, name });
+        let place = self.waiting.partition_point(|held| held.at() <= seen.at());
+        self.waiting.insert(place, seen);
     }
 
     /// To be called every now and then: what was refused, then what came after it.
@@ -169,18 +190,18 @@ impl Ways {
     pub(super) fn turn(&mut self, now: Wall, policy: &Arc<Policy>, told: &mut Told) -> Vec<Note> {
         self.judge.set_policy(policy);
         while let Ok(refused) = self.asked.0.try_recv() {
-            for Refused { client, at, name } in refused {
-                while let Some(logged) = self.waiting.pop_front_if(|logged| logged.at <= at) {
-                    self.step(&logged);
-                }
-                let ends = Ends { src: client, sport: 0, dst: self.resolver, dport: DNS };
-                self.query(at, ends, &name);
-            }
+            refused.into_iter().for_each(|refused| self.wait(Waiting::Refused(refused)));
         }
         let is_due =
-            |logged: &mut Logged| Duration::try_from(now.duration_since(logged.at)).is_ok_and(|waited| waited >= WAIT);
-        while let Some(logged) = self.waiting.pop_front_if(is_due) {
-            self.step(&logged);
+            |first: &mut Waiting| Duration::try_from(now.duration_since(first.at())).is_ok_and(|waited| waited >= WAIT);
+        while let Some(first) = self.waiting.pop_front_if(is_due) {
+            match first {
+                Waiting::Refused(Refused { client, at, name }) => {
+                    let ends = Ends { src: client, sport: 0, dst: self.resolver, dport: DNS };
+                    self.query(at, ends, &name);
+                }
+                Waiting::Logged(logged) => self.step(&logged),
+            }
         }
         let now_ns = nanoseconds(now);
         self.judge.handle_timeout(now_ns);
