@@ -1,10 +1,14 @@
 //! What each fuzz target does with its bytes. `tests/fuzz_corpus.rs` runs the same over the committed corpus and over bent
 //! copies of it, with every `cargo test`.
 
-use hickory_proto::op::Message;
+use hickory_proto::op::{Message, MessageType, OpCode};
+use hickory_proto::rr::rdata::HTTPS;
+use hickory_proto::rr::{RData, Record};
 use interdict::base::model::{Mono, Now, Stage, Wall};
 use interdict::base::name::{Match, Name, NameRef};
-use interdict::base::wire::dns::{AnswerView, Head, Malformed, QueryView, Rcode, Reply};
+use interdict::base::wire::dns::{
+    AnswerFault, AnswerView, Head, Malformed, NameFault, QueryView, Rcode, Reply, Section, rtype,
+};
 use interdict::base::wire::http::{Body, H2Stream, HeadStream, Request, Response};
 use interdict::base::wire::packet::{self, Frame, LinkType, TUNNELS_MAX};
 use interdict::base::wire::quic::{QuicClient, may_be_quic};
@@ -34,13 +38,15 @@ pub(crate) fn dns_query(data: &[u8]) {
             if let Ok(theirs) = Message::from_vec(data)
                 && let [question] = &*theirs.queries
             {
-                let labels: Vec<Vec<u8>> = question.name().iter().map(<[u8]>::to_ascii_lowercase).collect();
-                assert!(query.name().labels().eq(labels.iter().map(Vec::as_slice)));
+                assert!(is_name(query.name(), question.name()));
                 assert_eq!(
                     (query.qtype(), query.qclass()),
                     (question.query_type().into(), question.query_class().into())
                 );
                 assert_eq!(query.header().id, theirs.metadata.id);
+                let (kind, opcode) = (theirs.metadata.message_type, theirs.metadata.op_code);
+                assert_eq!((kind, opcode, theirs.version()), (MessageType::Query, OpCode::Query, 0));
+                assert!(theirs.answers.is_empty() && theirs.authorities.is_empty());
                 let edns = theirs.edns.as_ref().map(|edns| (edns.max_payload().max(512), edns.flags().dnssec_ok));
                 assert_eq!(query.edns().map(|edns| (edns.udp_octets, edns.dnssec_ok)), edns);
             }
@@ -52,9 +58,29 @@ pub(crate) fn dns_query(data: &[u8]) {
         }
         Err(Malformed::Fault(fault)) => {
             assert_ne!(fault.rcode, Rcode::NOERROR);
+            if let Ok(theirs) = Message::from_vec(data) {
+                assert!(is_faulty(&theirs, fault.rcode), "{} for {theirs:?}", fault.rcode);
+            }
             assert!(Reply::new(&mut out, 1232, &Head::from(&fault)).is_some());
         }
         Err(Malformed::Unanswered(_)) => {}
+    }
+}
+
+/// Whether hickory-proto reads in a message what we refuse it for.
+fn is_faulty(theirs: &Message, rcode: Rcode) -> bool {
+    assert_eq!(theirs.metadata.message_type, MessageType::Query);
+    let asked = |faulty: fn(u16, u16) -> bool| {
+        theirs.queries.iter().any(|query| faulty(query.query_type().into(), query.query_class().into()))
+    };
+    match rcode {
+        Rcode::NOTIMP => {
+            theirs.metadata.op_code != OpCode::Query || asked(|qtype, _| matches!(qtype, 41 | 249 | 250 | 253 | 254))
+        }
+        Rcode::BADVERS => theirs.version() != 0,
+        Rcode::REFUSED => asked(|qtype, class| !matches!(class, 1 | 255) || matches!(qtype, 251 | 252)),
+        // What it is refused for may be what hickory-proto passes over: octets after its end, lengths of options, a pointer.
+        _ => rcode == Rcode::FORMERR,
     }
 }
 
@@ -118,9 +144,17 @@ fn check_reply(ask: &Ask<'_>, reply: &[u8]) {
     assert!(reply.get(12..).is_some_and(|rest| rest.starts_with(query.question())), "the question as it came");
 }
 
-/// A message from upstream: it is refused, or what is stored of it reads back whole.
+/// A message from upstream: it is refused, or what is stored of it reads back whole. What hickory-proto reads of it is the same that
+/// we read, and nothing is stored that hickory-proto did not find in it.
 pub(crate) fn dns_answer(data: &[u8]) {
-    let Ok(view) = AnswerView::parse(data) else { return };
+    let theirs = Message::from_vec(data).ok();
+    let view = match AnswerView::parse(data) {
+        Ok(view) => view,
+        Err(fault) => return assert!(theirs.is_none_or(|theirs| is_refused(&theirs, fault)), "{fault}"),
+    };
+    if let Some(theirs) = &theirs {
+        same_answer(theirs, &view);
+    }
     for record in view.records().flatten() {
         let _ = (record.owner(), record.check());
     }
@@ -132,6 +166,87 @@ pub(crate) fn dns_answer(data: &[u8]) {
         let record = record.expect("our own record");
         assert!(record.owner().is_ok() && record.check().is_ok());
     }
+    if let Some(theirs) = &theirs {
+        let kept = Message::from_vec(stored.octets()).expect("what we keep of what hickory-proto reads");
+        assert!(kept.additionals.is_empty() && kept.edns.is_none());
+        for (kept, found) in [(&kept.answers, &theirs.answers), (&kept.authorities, &theirs.authorities)] {
+            assert!(kept.iter().all(|kept| found.iter().any(|found| is_same(kept, found))), "{kept:?} of {found:?}");
+        }
+    }
+}
+
+/// Whether hickory-proto reads in a message what we refuse it for.
+fn is_refused(theirs: &Message, fault: AnswerFault) -> bool {
+    match fault {
+        AnswerFault::NotAResponse => {
+            theirs.metadata.message_type != MessageType::Response || theirs.metadata.op_code != OpCode::Query
+        }
+        AnswerFault::Questions => theirs.queries.len() != 1,
+        // A question has nothing before it that it could point to but the header.
+        AnswerFault::Name(NameFault::Pointer) => true,
+        AnswerFault::Name(_) | AnswerFault::Short | AnswerFault::Rdata(_) => false,
+    }
+}
+
+/// The question and every record, as hickory-proto read them.
+fn same_answer(theirs: &Message, view: &AnswerView<'_>) {
+    let [question] = &*theirs.queries else { panic!("one question") };
+    assert!(is_name(view.name(), question.name()));
+    assert_eq!((view.qtype(), view.qclass()), (question.query_type().into(), question.query_class().into()));
+    assert_eq!(view.header().id, theirs.metadata.id);
+    let mut sections = [theirs.answers.iter(), theirs.authorities.iter(), theirs.additionals.iter()];
+    for record in view.records() {
+        let record = record.expect("a record that hickory-proto reads");
+        if record.rtype == rtype::OPT {
+            continue;
+        }
+        let [answers, authorities, additionals] = &mut sections;
+        let section = match record.section {
+            Section::Answer => answers,
+            Section::Authority => authorities,
+            Section::Additional => additionals,
+        };
+        let other = section.next().expect("as many records");
+        assert!(is_name(record.owner().expect("a name that hickory-proto reads").as_ref(), &other.name));
+        let (rtype, class): (u16, u16) = (other.record_type().into(), other.dns_class.into());
+        assert_eq!((record.rtype, record.class, record.ttl), (rtype, class, other.ttl));
+        match &other.data {
+            RData::A(a) => assert_eq!(record.address(), Ok(Some(a.0.into()))),
+            RData::AAAA(aaaa) => assert_eq!(record.address(), Ok(Some(aaaa.0.into()))),
+            RData::CNAME(target) => {
+                let ours = record.target().expect("a target that hickory-proto reads").expect("an alias");
+                assert!(is_name(ours.as_ref(), &target.0));
+            }
+            RData::SOA(soa) => assert_eq!(record.soa_minimum(), Ok(Some(soa.minimum))),
+            RData::SVCB(theirs) | RData::HTTPS(HTTPS(theirs)) => {
+                // Hints without an address, and the like, are for us to refuse.
+                if let Ok(ours) = record.svcb() {
+                    let ours = ours.expect("a service binding");
+                    assert_eq!(ours.priority, theirs.svc_priority);
+                    assert!(is_name(ours.target(), &theirs.target_name));
+                    let keys = theirs.svc_params.iter().map(|(key, _)| u16::from(*key));
+                    assert!(ours.params().map(|(key, _)| key).eq(keys));
+                }
+            }
+            RData::Unknown { rdata, .. } => assert_eq!(record.data(), &*rdata.anything),
+            _ => {}
+        }
+    }
+    assert!(sections.iter_mut().all(|section| section.next().is_none()), "no more records");
+}
+
+/// Whether it is the same name, whatever its case.
+fn is_name(ours: NameRef<'_>, theirs: &hickory_proto::rr::Name) -> bool {
+    let theirs: Vec<Vec<u8>> = theirs.iter().map(<[u8]>::to_ascii_lowercase).collect();
+    ours.labels().eq(theirs.iter().map(Vec::as_slice))
+}
+
+/// Whether a record that is kept is one that came, perhaps for a shorter time.
+fn is_same(kept: &Record, came: &Record) -> bool {
+    // Of old types that hickory-proto does not know, names in the data are written in full (RFC 3597 §4).
+    let is_rewritten = matches!(&kept.data, RData::Unknown { code, .. } if u16::from(*code) < 48);
+    (kept.name == came.name && kept.dns_class == came.dns_class && kept.record_type() == came.record_type())
+        && (kept.ttl <= came.ttl && (is_rewritten || kept.data == came.data))
 }
 
 /// A message on an exchange, under its id and with its question where the first octet says so: whatever it is, the client gets one
