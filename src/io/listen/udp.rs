@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::Listening;
 use crate::base::model::Now;
-use crate::engine::resolver::Transport;
 use crate::engine::resolver::core::Waiter;
 use crate::engine::resolver::front::{self, Ask, Outcome};
+use crate::engine::resolver::{Cache, Transport};
 use crate::io::sys::clock;
 use crate::io::sys::mmsg::{Datagram, Receiver, Sender};
 use crate::io::sys::plane::{Missed, PolicyReader, Recorder};
@@ -30,10 +30,16 @@ const SLIP: u64 = 2;
 /// # Errors
 /// The kernel's, when there is no room for a thread.
 pub fn spawn_udp(name: String, socket: UdpSocket, listening: Listening) -> io::Result<JoinHandle<()>> {
-    Builder::new().name(name).spawn(move || Worker::new(socket, listening).run())
+    Builder::new().name(name).spawn(move || Worker::new(socket, listening, front::answer).run())
 }
 
-struct Worker {
+/// What answers a message: [`front::answer`], or in a test what panics.
+trait Front: Fn(Now, &Policy, &Cache, &Ask<'_>, &mut [u8]) -> Outcome {}
+
+impl<F: Fn(Now, &Policy, &Cache, &Ask<'_>, &mut [u8]) -> Outcome> Front for F {}
+
+struct Worker<F> {
+    front: F,
     socket: Arc<UdpSocket>,
     listening: Listening,
     policy: PolicyReader,
@@ -61,9 +67,10 @@ struct Tally {
     seen: u64,
 }
 
-impl Worker {
-    fn new(socket: UdpSocket, listening: Listening) -> Self {
+impl<F: Front> Worker<F> {
+    fn new(socket: UdpSocket, listening: Listening, front: F) -> Self {
         Self {
+            front,
             socket: Arc::new(socket),
             policy: listening.plane.reader(),
             recorder: Recorder::new(Arc::clone(&listening.plane)),
@@ -80,8 +87,7 @@ impl Worker {
             // What a panic leaves behind: the buffers, overwritten by the next batch, and whole entries of the recorder.
             if catch_unwind(AssertUnwindSafe(|| self.turn())).is_err() {
                 self.listening.plane.counters.worker_restarts.increment();
-                tracing::error!("a UDP worker panicked and goes on with the next batch");
-                self.sender = Sender::new();
+                tracing::error!("a UDP worker panicked between two batches and goes on with the next");
             }
         }
     }
@@ -118,19 +124,23 @@ impl Worker {
         self.recorder.flush_if_due(now.mono);
     }
 
+    /// Answers a batch. A message at which something panics is given up, and it alone: what was answered before it is sent, and
+    /// what comes after it is answered.
     fn answer_batch(&mut self, now: Now) -> Tally {
         let mut tally = Tally { slips: self.slips, seen: self.seen, ..Tally::default() };
-        let policy = self.policy.load();
-        for datagram in self.receiver.datagrams() {
-            tally.queries += 1;
-            if !self.listening.clients.allows(datagram.peer.ip()) {
-                tally.acl += 1;
-            } else if datagram.cut || datagram.peer.port() == 0 {
-                tally.malformed += 1;
-            } else {
-                let turn = Turn { now, policy, socket: &self.socket, listening: &self.listening };
-                turn.answer(&datagram, &mut self.sender, &mut self.recorder, &mut tally);
+        let Self { front, socket, listening, policy, recorder, receiver, sender, .. } = self;
+        let turn = Turn { now, policy: policy.load(), socket, listening, front };
+        let mut datagrams = receiver.datagrams();
+        // What a panic leaves behind: a buffer that has not joined the batch, and whole entries of the recorder.
+        while catch_unwind(AssertUnwindSafe(|| {
+            for datagram in &mut datagrams {
+                turn.take(&datagram, sender, recorder, &mut tally);
             }
+        }))
+        .is_err()
+        {
+            listening.plane.counters.worker_restarts.increment();
+            tracing::error!("a UDP worker panicked, gives up the message and goes on with the next");
         }
         (self.slips, self.seen) = (tally.slips, tally.seen);
         tally
@@ -144,14 +154,26 @@ const fn is_looked_at(seen: u64) -> bool {
 }
 
 /// What the datagrams of one batch have in common.
-struct Turn<'a> {
+struct Turn<'a, F> {
     now: Now,
     policy: &'a Arc<Policy>,
     socket: &'a Arc<UdpSocket>,
     listening: &'a Listening,
+    front: &'a F,
 }
 
-impl Turn<'_> {
+impl<F: Front> Turn<'_, F> {
+    fn take(&self, datagram: &Datagram<'_>, sender: &mut Sender, recorder: &mut Recorder, tally: &mut Tally) {
+        tally.queries += 1;
+        if !self.listening.clients.allows(datagram.peer.ip()) {
+            tally.acl += 1;
+        } else if datagram.cut || datagram.peer.port() == 0 {
+            tally.malformed += 1;
+        } else {
+            self.answer(datagram, sender, recorder, tally);
+        }
+    }
+
     fn answer(&self, datagram: &Datagram<'_>, sender: &mut Sender, recorder: &mut Recorder, tally: &mut Tally) {
         // A batch that is sent is as long as one that is received.
         let Some(out) = sender.next_buffer() else { return };
@@ -178,7 +200,7 @@ impl Turn<'_> {
             self.slip(&ask, datagram, sender, tally);
             return;
         }
-        match front::answer(self.now, self.policy, &plane.cache, &ask, out) {
+        match (self.front)(self.now, self.policy, &plane.cache, &ask, out) {
             Outcome::Answered { len, hit } => {
                 if len > 0 {
                     sender.commit(len, datagram.peer, datagram.local);
@@ -208,6 +230,7 @@ impl Turn<'_> {
             Outcome::Drop(_) => tally.malformed += 1,
         }
     }
+
     /// Every second client of a network that has had its share is told to ask over TCP, where nobody can forge an address; for
     /// the others there is silence, so that less is sent than came.
     fn slip(&self, ask: &Ask<'_>, datagram: &Datagram<'_>, sender: &mut Sender, tally: &mut Tally) {
@@ -221,5 +244,106 @@ impl Turn<'_> {
             sender.commit(len, datagram.peer, datagram.local);
             tally.truncated += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::model::{Stage, Wall};
+    use crate::engine::resolver::Cookies;
+    use crate::engine::resolver::core::Counters;
+    use crate::io::listen::Clients;
+    use crate::io::sys::mmsg::BATCH_MAX;
+    use crate::io::sys::plane::Plane;
+    use crate::io::sys::socket;
+    use crate::policy::list::Format;
+    use crate::policy::{List, RuleSetBuilder, Settings};
+    use arc_swap::ArcSwap;
+    use std::collections::BTreeSet;
+    use std::net::SocketAddr;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use tokio::sync::mpsc;
+    use tokio_util::sync::CancellationToken;
+
+    fn query(id: u16) -> Vec<u8> {
+        [&id.to_be_bytes()[..], b"\x01\0\0\x01\0\0\0\0\0\0\x06listed\x07example\0\0\x01\0\x01"].concat()
+    }
+
+    /// A plane whose policy blocks `listed.example`, and the attempts that were handed over.
+    fn plane() -> (Arc<Plane>, Arc<AtomicU64>) {
+        let mut builder = RuleSetBuilder::new();
+        let (id, file, revision) = ("l".into(), "l".into(), "r".into());
+        let list = List { id, file, revision, stage: Some(Stage::Block), expires: None };
+        builder.add_blocklist(list, Format::Domains, &mut &b"listed.example\n"[..]).unwrap();
+        let policy = Policy::new(1, Arc::new(builder.finish()), Arc::new(Settings::default()), Wall::UNIX_EPOCH);
+        let attempts = Arc::new(AtomicU64::new(0));
+        let handed = Arc::clone(&attempts);
+        let plane = Plane {
+            policy: Arc::new(ArcSwap::from_pointee(policy)),
+            cache: Arc::new(Cache::new(1 << 16, 1)),
+            counters: Arc::new(Counters::default()),
+            cookies: Cookies::new([1, 2]),
+            hits: Arc::new(move |batch| {
+                handed.fetch_add(batch.attempts(), Ordering::Relaxed);
+                true
+            }),
+        };
+        (Arc::new(plane), attempts)
+    }
+
+    /// Ids of the answers that come, until none does for a while.
+    fn answers(client: &UdpSocket) -> BTreeSet<u16> {
+        let mut buffer = [0; 512];
+        let ids =
+            std::iter::from_fn(|| client.recv(&mut buffer).ok().map(|_| u16::from_be_bytes([buffer[0], buffer[1]])));
+        ids.collect()
+    }
+
+    #[test]
+    fn a_panic_in_the_middle_of_a_batch_costs_one_message_of_it() {
+        let (plane, attempts) = plane();
+        let (misses, _missed) = mpsc::channel(1);
+        let stop = CancellationToken::new();
+        let clients = Arc::new(Clients::default());
+        let listening = Listening { plane: Arc::clone(&plane), clients, misses, stop };
+        let listeners = socket::listen("127.0.0.1:0".parse::<SocketAddr>().unwrap(), 1).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(listeners.address).unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        // All of them wait before the first is taken. Batches double, from 8 on: the fourth is as long as one can be, and it is
+        // in the middle of that one that the worker panics, once at each of two messages.
+        let all = 8 + 16 + 32 + BATCH_MAX;
+        let fatal: Mutex<BTreeSet<u16>> = Mutex::new([88, 90].into());
+        (0..all).for_each(|id| assert!(client.send(&query(u16::try_from(id).unwrap())).is_ok()));
+        let front = |now: Now, policy: &Policy, cache: &Cache, ask: &Ask<'_>, out: &mut [u8]| {
+            // As far as it gets: the reply is written, and not yet in the batch.
+            let outcome = front::answer(now, policy, cache, ask, out);
+            let id = u16::from_be_bytes([ask.message[0], ask.message[1]]);
+            let is_fatal = fatal.lock().unwrap().remove(&id);
+            assert!(!is_fatal, "as the test wants it");
+            outcome
+        };
+        let mut worker = Worker::new(listeners.udp.into_iter().next().unwrap(), listening, front);
+        let batches: Vec<usize> = (0..4)
+            .map(|_| {
+                worker.turn();
+                worker.receiver.datagrams().count()
+            })
+            .collect();
+        assert_eq!(batches, [8, 16, 32, BATCH_MAX]);
+        let lost: Vec<u16> = {
+            let answered = answers(&client);
+            (0..u16::try_from(all).unwrap()).filter(|id| !answered.contains(id)).collect()
+        };
+        assert_eq!(lost, [88, 90], "those alone at which it panicked, and they are asked again");
+        lost.iter().for_each(|&id| assert!(client.send(&query(id)).is_ok()));
+        worker.turn();
+        assert_eq!(answers(&client).into_iter().collect::<Vec<_>>(), lost);
+        drop(worker);
+        let counters = &plane.counters;
+        assert_eq!((counters.worker_restarts.get(), counters.queries.get()), (2, all as u64 + 2));
+        assert_eq!((counters.answered.get(), attempts.load(Ordering::Relaxed)), (all as u64, all as u64));
     }
 }
