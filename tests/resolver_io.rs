@@ -3,6 +3,10 @@
 
 #[path = "resolver_io/chance.rs"]
 mod chance;
+#[path = "resolver_io/forged.rs"]
+mod forged;
+#[path = "resolver_io/many.rs"]
+mod many;
 #[path = "common/tier.rs"]
 mod tier;
 #[path = "common/upstream.rs"]

@@ -228,7 +228,8 @@ fn question_end(query: &[u8]) -> usize {
     at + 5
 }
 
-fn question_name(query: &[u8]) -> String {
+/// The name that a message asks for.
+pub(crate) fn question_name(query: &[u8]) -> String {
     let mut labels = Vec::new();
     let mut at = 12;
     while query[at] != 0 {
