@@ -3,11 +3,17 @@
 
 #[path = "common/dns.rs"]
 mod dns_fixture;
+#[path = "common/tier.rs"]
+mod tier;
 
 use dns_fixture::*;
+use foldhash::SharedSeed;
+use foldhash::quality::SeedableRandomState;
 use hickory_proto::rr::RecordType;
 use interdict::engine::resolver::{Cache, CacheKey, StoredAnswer};
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 fn entry(name: &str, ttl: u32) -> (CacheKey, Arc<StoredAnswer>) {
     let stored = stored(name, RecordType::A, &[address(name, ttl, "192.0.2.1")]);
@@ -135,19 +141,61 @@ fn a_thread_that_panicked_with_the_lock_held_stops_nobody() {
 
 #[test]
 fn a_flood_of_names_asked_for_once_pushes_nobody_out_who_is_in_use() {
+    let flood = tier::count(100_000, 1_000_000, 10_000_000);
     let cache = Cache::new(1 << 20, 7);
     let busy: Vec<_> = (0..500).map(|i| entry(&format!("busy{i}.example"), 86_400)).collect();
     for (key, stored) in &busy {
         cache.put(at(0).mono, key, Arc::clone(stored));
         (0..3).for_each(|_| drop(cache.get(at(0).mono, key)));
     }
-    // Forty times what there is room for, while nobody asks for the busy ones.
-    for i in 0..100_000 {
-        let (key, stored) = entry(&format!("random{i}.victim.example"), 60);
-        cache.put(at(0).mono, &key, stored);
+    // Forty times what there is room for and more, while nobody asks for the busy ones. The answers have the same octets.
+    let (_, stored) = entry("random.victim.example", 60);
+    for i in 0..flood {
+        cache.put(at(0).mono, &key(&format!("random{i}.victim.example"), RecordType::A), Arc::clone(&stored));
     }
     let left = busy.iter().filter(|(key, _)| cache.get(at(0).mono, key).is_some()).count();
+    println!("{flood} names asked for once: {left} of 500 in use are still there");
     assert!(left >= 475, "{left} of 500");
+}
+
+/// Names of one shard, and of one place in it, under the hash that we use with a seed that an attacker guessed. The cache's own seed
+/// is drawn by each process: they are spread over all shards as any names are, and none takes longer to be put there.
+#[test]
+fn names_that_are_chosen_to_collide_do_not() {
+    let count = tier::count(2_000, 20_000, 100_000);
+    static GUESS: SharedSeed = SharedSeed::from_u64(1);
+    let guessed = SeedableRandomState::with_seed(7, &GUESS);
+    let hash = |key: &CacheKey| {
+        let mut hasher = guessed.build_hasher();
+        hasher.write(key.name().as_wire());
+        hasher.write_u64(u64::from(key.qtype()) << 32 | u64::from(key.qclass()) << 16);
+        hasher.finish()
+    };
+    // The lower bits choose the place, those from the 33rd on the shard.
+    let collide = |key: &CacheKey| hash(key) & 0xf_0000_000f == 0;
+    let keys = (0_u64..).map(|n| key(&format!("n{n}.chosen.example"), RecordType::A));
+    let chosen: Vec<CacheKey> = keys.filter(collide).take(count).collect();
+    let any: Vec<CacheKey> = (0..count).map(|n| key(&format!("n{n}.others.example"), RecordType::A)).collect();
+    let (_, stored) = entry("n1.chosen.example", 60);
+    let put = |keys: &[CacheKey]| {
+        // Room for all, with a fifth more for the shards that have more than others: a sixteenth of that if they were in one.
+        let each = 184 + keys[0].name().as_wire().len() + 3 + stored.bytes();
+        let cache = Cache::new(each * (count + count / 5), 7);
+        let mut times: Vec<Duration> = Vec::with_capacity(keys.len());
+        for key in keys {
+            let begun = Instant::now();
+            cache.put(at(0).mono, key, Arc::clone(&stored));
+            times.push(begun.elapsed());
+        }
+        times.sort_unstable();
+        (cache.len(), times[times.len() / 2], times[times.len() * 99 / 100])
+    };
+    let ((chosen, median, most), (any, median_any, most_any)) = (put(&chosen), put(&any));
+    println!(
+        "{count} names chosen to collide: {chosen} have room, half are put within {median:?}, 99 % within {most:?}; of others {any}, \
+         {median_any:?}, {most_any:?}"
+    );
+    assert_eq!((chosen, any), (count, count));
 }
 
 #[test]

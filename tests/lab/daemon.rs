@@ -80,6 +80,15 @@ impl Site {
         self.start_with(command)
     }
 
+    /// Starts the daemon in a group of processes, a folder of a controller of the kernel's.
+    pub(crate) fn start_within(&self, group: &Path) -> Daemon {
+        let mut command = Command::new("sh");
+        command.args(["-ec", "echo $$ > \"$0\"/cgroup.procs; exec \"$@\""]).arg(group);
+        command.arg(env!("CARGO_BIN_EXE_interdict")).arg("--config").arg(self.path("interdict.toml"));
+        command.arg("run").stdin(Stdio::null());
+        self.start_with(command)
+    }
+
     fn start_with(&self, mut command: Command) -> Daemon {
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();

@@ -6,6 +6,7 @@ use crate::load::{Case, Checked, Tally, ask_once, socket};
 use crate::malformed::{Reply, Seed, seeds};
 use crate::tier;
 use crate::upstream::{Habits, Upstream, address_of};
+use interdict::io::listen::CONNECTIONS_MAX;
 use interdict::io::sys::limits::raise_open_files;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -17,12 +18,16 @@ use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
 /// A name that is blocked by default, and where it leads then.
-const BLOCKED: &str = "s00.upd.kaspersky.com";
+pub(crate) const BLOCKED: &str = "s00.upd.kaspersky.com";
 /// How long an answer may take that needs nobody.
 const AT_ONCE: Duration = Duration::from_secs(1);
 /// Octets by which memory may grow under nonsense.
 const GROWTH_MAX: u64 = 4 << 20;
 
+/// Octets by which memory may grow under headers that promise what does not follow.
+const COUNTS_GROWTH_MAX: u64 = 2 << 20;
+/// Octets that a stream may take.
+pub(crate) const STREAM_OCTETS_MAX: u64 = 16 << 10;
 /// Octets by which memory may grow under a flood of misses: every table full, and what fresh answers take in the cache.
 const FLOOD_GROWTH_MAX: u64 = 64 << 20;
 
@@ -39,10 +44,16 @@ pub(crate) fn malformed_messages_do_no_harm() {
     let answers = flood_with_nonsense(&daemon, bent);
     let grown = daemon.memory().saturating_sub(before);
     println!("{bent} bent messages in {:.1?}: {answers} answered, memory grew by {} KiB", begun.elapsed(), grown >> 10);
+    assert!(grown < GROWTH_MAX, "memory grew by {grown} octets");
+    let promises = tier::count(2_000, 10_000, 50_000);
+    let (before, begun) = (daemon.memory(), Instant::now());
+    flood_with_promises(&daemon, promises);
+    let grown = daemon.memory().saturating_sub(before);
+    println!("{promises} headers that promise 65,535 in {:.1?}: memory grew by {} KiB", begun.elapsed(), grown >> 10);
+    assert!(grown <= COUNTS_GROWTH_MAX, "memory grew by {grown} octets");
     assert_serves(&daemon);
     assert!(daemon.lives());
     assert_eq!(daemon.counter("worker_restarts"), 0, "{}", daemon.log());
-    assert!(grown < GROWTH_MAX, "memory grew by {grown} octets");
 }
 
 /// Every seed, over UDP and over TCP.
@@ -74,7 +85,7 @@ fn exchange(socket: &UdpSocket, seed: &Seed) -> Option<Vec<u8>> {
     (!buffer.starts_with(&marker.to_be_bytes())).then(|| buffer[..len].to_vec())
 }
 
-fn over_tcp(server: SocketAddr, message: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn over_tcp(server: SocketAddr, message: &[u8]) -> Option<Vec<u8>> {
     let mut stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
     stream.write_all(&framed(message)).unwrap();
@@ -85,14 +96,14 @@ fn over_tcp(server: SocketAddr, message: &[u8]) -> Option<Vec<u8>> {
     Some(reply)
 }
 
-fn framed(message: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
     let mut framed = u16::try_from(message.len()).unwrap().to_be_bytes().to_vec();
     framed.extend(message);
     framed
 }
 
 /// Seeds with octets overwritten, cut off or repeated; responses are never answered, whatever else is wrong with them.
-fn flood_with_nonsense(daemon: &Daemon, count: usize) -> usize {
+pub(crate) fn flood_with_nonsense(daemon: &Daemon, count: usize) -> usize {
     let mut random = StdRng::seed_from_u64(tier::seed());
     let (asks, storms) = (socket(2, daemon.address), socket(3, daemon.address));
     let seeds = seeds();
@@ -130,8 +141,25 @@ fn flood_with_nonsense(daemon: &Daemon, count: usize) -> usize {
     answers
 }
 
+/// Queries with a question and a count of 65,535 that nothing is behind, of each section in turn.
+fn flood_with_promises(daemon: &Daemon, count: usize) {
+    let asks = socket(2, daemon.address);
+    asks.set_nonblocking(true).unwrap();
+    for number in 0..count {
+        let mut message = query(number as u16, BLOCKED, A);
+        let at = 4 + 2 * (number % 4);
+        message[at..at + 2].copy_from_slice(&[255; 2]);
+        // A full buffer drops some; nobody counts them.
+        let _ = asks.send(&message);
+        while asks.recv(&mut [0; 512]).is_ok() {}
+        if number % 256 == 0 {
+            sleep(Duration::from_millis(1));
+        }
+    }
+}
+
 /// A blocked and a resolved name are answered as ever.
-fn assert_serves(daemon: &Daemon) {
+pub(crate) fn assert_serves(daemon: &Daemon) {
     let asks = socket(4, daemon.address);
     for (name, address) in
         [(BLOCKED, Ipv4Addr::UNSPECIFIED), ("after.allowed.example", address_of("after.allowed.example"))]
@@ -144,7 +172,7 @@ fn assert_serves(daemon: &Daemon) {
 //----------- Streams that dawdle --------------------------------------------
 
 /// A connection from a client's address.
-fn stream(client: u8, server: SocketAddr) -> TcpStream {
+pub(crate) fn stream(client: u8, server: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, client], 0)).into()).unwrap();
     socket.connect(&server.into()).unwrap();
@@ -214,6 +242,9 @@ pub(crate) fn slow_streams_starve_nobody() {
     assert!(tally.wrong.is_empty(), "{:#?}", tally.wrong);
     assert_eq!(tally.right, tally.sent);
     assert_eq!(ended, streams);
+    // So many are served at once.
+    let served = CONNECTIONS_MAX.min(streams).max(256) as u64;
+    assert!(grown <= served * STREAM_OCTETS_MAX, "memory grew by {grown} octets");
     assert_serves(&daemon);
 }
 
@@ -278,7 +309,7 @@ pub(crate) fn a_flood_of_misses_leaves_room_for_others() {
 }
 
 /// Random names below a zone whose servers say nothing, each once; gives how many.
-fn flood(server: SocketAddr, rate: usize, done: &AtomicBool) -> usize {
+pub(crate) fn flood(server: SocketAddr, rate: usize, done: &AtomicBool) -> usize {
     let asks = socket(66, server);
     asks.set_nonblocking(true).unwrap();
     let mut random = StdRng::seed_from_u64(tier::seed());

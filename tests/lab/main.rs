@@ -9,8 +9,11 @@
 #[path = "../common/tier.rs"]
 mod tier;
 
+mod bounded;
+mod chain;
 mod clause;
 mod daemon;
+mod deaf;
 mod devices;
 mod dns;
 mod gateway;
@@ -65,6 +68,24 @@ fn malformed_messages_do_no_harm() {
 #[test]
 fn slow_streams_starve_nobody() {
     hostile::slow_streams_starve_nobody();
+}
+
+/// Clients that ask over TCP without end and read nothing are ended and starve nobody.
+#[test]
+fn streams_that_never_read_starve_nobody() {
+    space::within("streams_that_never_read_starve_nobody", deaf::streams_that_never_read_starve_nobody);
+}
+
+/// All floods at once, in 128 MiB that the kernel allows: nothing is killed, and cached names are answered.
+#[test]
+fn all_floods_fit_into_128_mib() {
+    bounded::all_floods_fit_into_128_mib();
+}
+
+/// Chains of aliases that have expired in part are answered in an order that glibc's stub follows.
+#[test]
+fn chains_that_have_expired_in_part_resolve() {
+    space::within("chains_that_have_expired_in_part_resolve", chain::chains_that_have_expired_in_part_resolve);
 }
 
 /// Random names below one zone whose servers are silent leave room for questions below others.
