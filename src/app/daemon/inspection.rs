@@ -7,7 +7,7 @@ use crate::base::model::{
 };
 use crate::base::wire::host::escaped;
 use crate::base::wire::packet::Frame;
-use crate::engine::inspector::endpoint::{Dated, Endpoint, Endpoints};
+use crate::engine::inspector::endpoint::{Dated, Endpoint, Endpoints, Losses};
 use crate::engine::inspector::{Attempt, Blind, Elsewhere, Judge, Observation, Reader, What};
 use crate::io::gateway::System;
 use crate::io::store::{Incident, Note, Relay, Sender, StoreMessage};
@@ -133,6 +133,8 @@ impl Inspection {
             self.judge.set_elsewhere((**elsewhere).clone());
         }
         let time_ns = u64::try_from(self.now.wall.as_nanosecond()).unwrap_or_default();
+        let judge = &mut self.judge;
+        self.reader.handle_timeout(Mono::from_nanos(time_ns), &mut |observation| judge.observe(&observation));
         self.judge.handle_timeout(time_ns);
         self.judge.set_policy(self.policy.load());
         self.record(see);
@@ -224,6 +226,11 @@ impl Inspection {
     /// What is read, with what was not.
     pub(super) const fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// What was given up of devices.
+    pub(super) const fn device_losses(&self) -> Losses {
+        self.endpoints.losses()
     }
 
     /// What could not be seen, attempts that were recorded, and findings that were given up for want of room.

@@ -1,7 +1,8 @@
 //! Services whose datagrams are whole messages, known by port.
 
 use super::names::{Ends, NameKind, Seen};
-use super::reader::{At, Observation, host};
+use super::reader::{At, Observation};
+use super::tell::host;
 use crate::base::wire::dns::{Flags, QueryView, Questions, class, netbios_name};
 use crate::base::wire::host::dotted;
 use crate::base::wire::http::Request;

@@ -1,8 +1,10 @@
 //! The table of flows: bounded in flows and in octets, for everybody and for each endpoint that begins them.
 
+use super::idle::{Clock, seconds};
+use super::names::Ends;
 use super::pass::Marks;
 use super::stream::Stream;
-use crate::base::wire::packet::{Packet, protocol};
+use crate::base::wire::packet::{Packet, TcpFlags, protocol};
 use crate::base::wire::quic::QuicClient;
 use crate::base::wire::tls::DtlsHello;
 use foldhash::quality::FixedState;
@@ -11,7 +13,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Parts of the table. An endpoint's flows stand in one of them, so that it can push out only those that share it.
-const SHELVES: usize = 64;
+pub(super) const SHELVES: usize = 64;
 /// Flows of one part: in all, more than twice as many as a gateway of a thousand hosts has at once.
 const SHELF_FLOWS: usize = 4096;
 /// Octets that the flows of one part hold.
@@ -37,6 +39,18 @@ impl Key {
         let (first, second) = if is_turned { (to, from) } else { (from, to) };
         let place = if packet.link.vlans.ids().is_empty() && packet.tunnels.depth == 0 { 0 } else { place(packet) };
         (Self { addresses: [first.0, second.0], ports: [first.1, second.1], protocol, place }, is_turned)
+    }
+
+    /// Who sends in either direction; the second end's first if `is_second`.
+    pub(super) fn directions(&self, is_second: bool) -> [Ends; 2] {
+        let [src, dst] = self.addresses.map(|number| Ipv6Addr::from_bits(number).to_canonical());
+        let [sport, dport] = self.ports;
+        let ends = Ends { src, sport, dst, dport };
+        if is_second { [ends.turned(), ends] } else { [ends, ends.turned()] }
+    }
+
+    pub(super) const fn is_tcp(&self) -> bool {
+        self.protocol == TCP
     }
 }
 
@@ -83,10 +97,37 @@ pub(super) struct Flow {
     held: u32,
     /// Whether the second end began it.
     pub(super) is_second: bool,
+    /// How far TCP is over: each end's word, and a reset.
+    ended: u8,
 }
 
 /// The size that is meant; a larger one costs every packet.
 const _: () = assert!(size_of::<Flow>() == 128);
+
+impl Flow {
+    const RESET: u8 = 4;
+
+    /// Notes what a segment, sent by the second end if `is_turned`, says of the connection's end.
+    pub(super) const fn note_end(&mut self, is_turned: bool, flags: TcpFlags) {
+        if flags.fin() {
+            self.ended |= if is_turned { 2 } else { 1 };
+        }
+        if flags.rst() {
+            self.ended |= Self::RESET;
+        }
+    }
+
+    /// Whether both ends have ended the connection, or one has reset it.
+    pub(super) const fn is_ended(&self) -> bool {
+        self.ended >= 3
+    }
+
+    /// Begins anew, by the second end if `is_second`: another connection on the same ports. The one before.
+    pub(super) fn begin_again(&mut self, is_second: bool) -> Self {
+        let state = State::Tcp(Default::default());
+        std::mem::replace(self, Self { key: self.key, state, octets: [0; 2], held: self.held, is_second, ended: 0 })
+    }
+}
 
 /// What is read of a flow.
 #[derive(Debug)]
@@ -160,15 +201,18 @@ pub(super) enum Found {
 pub(super) struct Flows {
     index: HashTable<Slot>,
     hasher: foldhash::quality::RandomState,
-    shelves: Vec<Shelf>,
+    pub(super) shelves: Vec<Shelf>,
     pub(super) losses: FlowLosses,
+    pub(super) clock: Clock,
 }
 
 #[derive(Debug, Default)]
-struct Shelf {
-    flows: Vec<Flow>,
+pub(super) struct Shelf {
+    pub(super) flows: Vec<Flow>,
     /// One for each of them.
-    marks: Vec<Marks>,
+    pub(super) marks: Vec<Marks>,
+    /// When each of them was used last, as far as known: see [`super::idle`].
+    pub(super) used_s: Vec<u32>,
     hand: usize,
     held: usize,
 }
@@ -182,6 +226,7 @@ impl Flows {
             hasher: foldhash::quality::RandomState::default(),
             shelves,
             losses: FlowLosses::default(),
+            clock: Clock::default(),
         }
     }
 
@@ -235,20 +280,22 @@ impl Flows {
     /// A new flow, begun by `from`, which is its second end if `is_second`; what had to go for it.
     pub(super) fn add(&mut self, key: Key, from: IpAddr, is_second: bool, state: State) -> (u32, Option<Flow>) {
         let shelf_at = usize::try_from(self.hasher.hash_one(from) % SHELVES as u64).unwrap_or(0);
-        let flow = Flow { key, state, octets: [0; 2], held: 0, is_second };
+        let flow = Flow { key, state, octets: [0; 2], held: 0, is_second, ended: 0 };
+        let now_s = seconds(self.clock.last);
         let Some(shelf) = self.shelves.get_mut(shelf_at) else { return (0, None) };
         let (place, gone) = if shelf.flows.len() < SHELF_FLOWS {
             shelf.flows.push(flow);
             shelf.marks.push(Marks::default());
+            shelf.used_s.push(now_s);
             (shelf.flows.len() - 1, None)
         } else {
             let place = shelf.victim();
-            if let Some(marks) = shelf.marks.get_mut(place) {
-                *marks = Marks::default();
+            if let Some((marks, used_s)) = shelf.marks.get_mut(place).zip(shelf.used_s.get_mut(place)) {
+                (*marks, *used_s) = (Marks::default(), now_s);
             }
             (place, shelf.flows.get_mut(place).map(|held| std::mem::replace(held, flow)))
         };
-        let at = u32::try_from(shelf_at * SHELF_FLOWS + place).unwrap_or(u32::MAX);
+        let at = joined(shelf_at, place);
         if let Some(gone) = &gone {
             shelf.held = shelf.held.saturating_sub(gone.held as usize);
             self.forget(&gone.key, at);
@@ -258,6 +305,26 @@ impl Flows {
         let rehash = |slot: &Slot| flow_in(shelves, slot.at()).map_or(0, |flow| hasher.hash_one(flow.key));
         self.index.insert_unique(hash, Slot::new(hash, at), rehash);
         (at, gone)
+    }
+
+    /// Takes the flow out that is at a place; the last of its shelf moves there.
+    pub(super) fn take(&mut self, shelf_at: usize, place: usize) -> Option<Flow> {
+        let shelf = self.shelves.get_mut(shelf_at)?;
+        let last = shelf.flows.len().checked_sub(1).filter(|last| place <= *last)?;
+        let flow = shelf.flows.swap_remove(place);
+        shelf.marks.swap_remove(place);
+        shelf.used_s.swap_remove(place);
+        shelf.held = shelf.held.saturating_sub(flow.held as usize);
+        let moved = shelf.flows.get(place).map(|moved| self.hasher.hash_one(moved.key));
+        let at = joined(shelf_at, place);
+        self.forget(&flow.key, at);
+        let was_at = joined(shelf_at, last);
+        if let Some(hash) = moved
+            && let Some(slot) = self.index.find_mut(hash, |slot| slot.at() == was_at)
+        {
+            *slot = Slot::new(hash, at);
+        }
+        Some(flow)
     }
 
     fn forget(&mut self, key: &Key, at: u32) {
@@ -330,6 +397,10 @@ impl Flows {
 #[inline]
 const fn parts(at: u32) -> (usize, usize) {
     (at as usize / SHELF_FLOWS, at as usize % SHELF_FLOWS)
+}
+
+fn joined(shelf: usize, place: usize) -> u32 {
+    u32::try_from(shelf * SHELF_FLOWS + place).unwrap_or(u32::MAX)
 }
 
 #[inline]

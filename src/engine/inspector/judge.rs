@@ -54,6 +54,12 @@ enum Open {
     Cleared,
 }
 
+impl Open {
+    const fn is_begun_by(&self, time_ns: u64) -> bool {
+        matches!(self, Self::Perhaps(at, _) if at.time_ns <= time_ns)
+    }
+}
+
 impl Judge {
     /// One that decides by this policy.
     #[must_use]
@@ -149,7 +155,8 @@ impl Judge {
     fn settle(&mut self, until_ns: u64) {
         while let Some(live) = &mut self.live {
             let Some((_, ends)) = live.waiting.pop_front_if(|(begun, _)| *begun <= until_ns) else { return };
-            if let Some(Open::Perhaps(at, hit)) = self.open.get(&ends) {
+            // Another flow of the same ends may have begun since.
+            if let Some(Open::Perhaps(at, hit)) = self.open.get(&ends).filter(|open| open.is_begun_by(until_ns)) {
                 let (at, hit) = (*at, (**hit).clone());
                 self.open.insert(ends, Open::Known(hit.key.clone(), false));
                 self.add(at, hit);

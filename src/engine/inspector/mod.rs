@@ -28,6 +28,7 @@ pub mod endpoint;
 mod finding;
 mod flow;
 pub mod fragments;
+mod idle;
 mod inline;
 mod judge;
 mod memory;
@@ -37,6 +38,7 @@ mod pass;
 mod reader;
 mod signature;
 mod stream;
+mod tell;
 
 pub use attempt::{Attempt, Elsewhere, What};
 pub use finding::{Blind, Findings, Incident, Relay, Row, RowKey};

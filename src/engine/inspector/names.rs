@@ -59,6 +59,14 @@ pub struct Ends {
     pub dport: u16,
 }
 
+impl Ends {
+    /// The other way round.
+    #[must_use]
+    pub const fn turned(self) -> Self {
+        Self { src: self.dst, sport: self.dport, dst: self.src, dport: self.sport }
+    }
+}
+
 /// A name that somebody said.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {

@@ -63,7 +63,8 @@ impl Marks {
     #[inline]
     pub(super) fn passes(self, is_second: bool, tcp: &Tcp<'_>, hint: Hint) -> bool {
         let (ours, theirs) = if is_second { (self.0 >> 5, self.0 >> 2) } else { (self.0 >> 2, self.0 >> 5) };
-        if !self.is_quiet() || tcp.flags.syn() || theirs & 7 == Reach::Reading as u8 {
+        let is_edge = tcp.flags.syn() || tcp.flags.fin() || tcp.flags.rst();
+        if !self.is_quiet() || is_edge || theirs & 7 == Reach::Reading as u8 {
             return false;
         }
         match ours & 7 {

@@ -1,19 +1,18 @@
 //! From frames to what is said in them.
 
 use super::datagram;
-use super::dialogue::{Hint, Said};
+use super::dialogue::Hint;
 use super::flow::{Direction, Flow, FlowLosses, Flows, Found, Key, State, TCP, UDP};
 use super::fragments::{self, Fragments};
 use super::names::{Ends, NameKind, Seen};
-use super::stream::{Progress, Segment, StreamLosses, Told};
+use super::stream::{Progress, Segment, StreamLosses};
+use super::tell::{Tell, hello, host, said_hello, told};
 use crate::base::model::Mono;
-use crate::base::wire::host::Host;
 use crate::base::wire::http::{Request, Response};
 use crate::base::wire::packet::{Checksum, Frame, Ip, Packet, Tcp, Transport, Udp};
 use crate::base::wire::quic::{self, may_be_quic};
 use crate::base::wire::tls::{ClientHello, is_dtls};
 use std::cell::Cell;
-use std::net::Ipv6Addr;
 
 /// Octets of fragments that wait for others.
 const FRAGMENT_OCTETS_MAX: usize = 16 << 20;
@@ -71,8 +70,6 @@ pub struct Counters {
     pub quic_unread: u64,
 }
 
-type Tell<'t> = &'t mut dyn FnMut(Observation<'_>);
-
 /// Reads frames in the order in which they were captured.
 pub struct Reader {
     flows: Flows,
@@ -109,8 +106,8 @@ impl Reader {
 
     /// Takes the next frame; `tell` hears what it completes.
     pub fn handle_frame(&mut self, now: Mono, frame: &Frame<'_>, tell: Tell<'_>) {
+        self.handle_timeout(now, tell);
         self.counters.frames += 1;
-        self.last = None;
         self.at = At { frame: self.counters.frames, time_ns: frame.time_ns };
         self.counters.truncated += u64::from(frame.missing() > 0);
         let Ok(packet) = frame.decode() else {
@@ -118,6 +115,15 @@ impl Reader {
             return;
         };
         self.packet(now, frame.checksums_offloaded, &packet, tell);
+    }
+
+    /// Time has passed, as frames count it: ends flows that were idle for long. Frames do the same; this is for when none come.
+    #[inline]
+    pub fn handle_timeout(&mut self, now: Mono, tell: Tell<'_>) {
+        self.last = None;
+        for _ in 0..self.flows.due(now) {
+            self.flows.sweep(now).into_iter().for_each(|flow| self.finish_flow(flow, tell));
+        }
     }
 
     /// Takes the next packet of a frame that was decoded elsewhere; `tell` hears what it completes.
@@ -177,9 +183,14 @@ impl Reader {
                 self.add(key, ip, is_turned != is_reply, State::Tcp(Default::default()), tell)
             }
         };
+        if tcp.flags.syn() && !tcp.flags.ack() {
+            self.begin_again(at, is_turned, (ip, tcp), is_offloaded, tell);
+        }
         let has_room = self.flows.has_room(at);
-        let Some(Flow { state: State::Tcp(directions), octets, .. }) = self.flows.get(at) else { return };
-        count(octets, is_turned, ip);
+        let Some(flow) = self.flows.get(at) else { return };
+        flow.note_end(is_turned, tcp.flags);
+        count(&mut flow.octets, is_turned, ip);
+        let State::Tcp(directions) = &mut flow.state else { return };
         let (ours, theirs) = match directions {
             [first, second] if is_turned => (second, first),
             [first, second] => (first, second),
@@ -288,6 +299,30 @@ impl Reader {
         }
         tell(Observation::Begin(self.at, key.directions(is_second)[0]));
         at
+    }
+
+    /// Another connection on the ports of one that was: the flow is ended, and begun again.
+    fn begin_again(
+        &mut self,
+        at: u32,
+        is_second: bool,
+        (ip, tcp): (&Ip<'_>, &Tcp<'_>),
+        is_offloaded: bool,
+        tell: Tell<'_>,
+    ) {
+        let Some(flow) = self.flows.get(at) else { return };
+        let is_over = flow.is_ended();
+        let State::Tcp([first, second]) = &mut flow.state else { return };
+        let ours = if is_second { second } else { first };
+        let is_other = ours.start() != Some(tcp.seq) && (is_over || ours.start().is_some());
+        // What has the mark of a decoy does not end what is being read.
+        if !is_other || ours.stream.is_held() && !is_sure(ours, ip, tcp, is_offloaded) {
+            return;
+        }
+        let gone = flow.begin_again(is_second);
+        let key = gone.key;
+        self.finish_flow(gone, tell);
+        tell(Observation::Begin(self.at, key.directions(is_second)[0]));
     }
 
     fn note(&mut self, at: u32, tell: Tell<'_>) {
@@ -409,72 +444,4 @@ fn is_sure(direction: &mut Direction, ip: &Ip<'_>, tcp: &Tcp<'_>, is_offloaded: 
     let is_refused = checksum == Checksum::Bad && direction.is_summed;
     let is_near = direction.ttl.is_none_or(|ttl| ttl.abs_diff(ip.ttl) <= HOPS);
     !is_refused && is_near && (tcp.flags.ack() || tcp.flags.syn()) && !tcp.flags.rst()
-}
-
-/// What a stream said, unless another reading of it said it already.
-fn told(at: At, ends: Ends, heard: &mut Told, said: &Said<'_>, tell: Tell<'_>) {
-    match said {
-        Said::Hello(view) => {
-            if heard.is_news(view.server_name().unwrap_or_default()) {
-                said_hello(at, ends, NameKind::TlsSni, *view, tell);
-            }
-        }
-        Said::Request(request) => {
-            if heard.is_ambiguous && !heard.is_news(request.headers().first("host").unwrap_or_default()) {
-                return;
-            }
-            let mut hosts = request.headers().all("host").filter(|written| !written.is_empty()).peekable();
-            match request.target_authority() {
-                Some(authority) if hosts.peek().is_none() => host(at, ends, NameKind::HttpHost, authority, tell),
-                _ => hosts.for_each(|written| host(at, ends, NameKind::HttpHost, written, tell)),
-            }
-            tell(Observation::Request(at, ends, *request));
-        }
-        Said::Reply(reply) => tell(Observation::Reply(at, ends, *reply)),
-        Said::Body(first) => tell(Observation::Body(at, ends, first)),
-        Said::Authority(authority) => host(at, ends, NameKind::H2cAuthority, authority, tell),
-        Said::Dns(message) => datagram::Service::Dns.read(at, ends, message, tell),
-    }
-}
-
-fn hello(at: At, ends: Ends, kind: NameKind, body: &[u8], tell: Tell<'_>) {
-    if let Ok(view) = ClientHello::parse(body) {
-        said_hello(at, ends, kind, view, tell);
-    }
-}
-
-fn said_hello(at: At, ends: Ends, kind: NameKind, view: ClientHello<'_>, tell: Tell<'_>) {
-    if let Some(name) = view.server_name() {
-        host(at, ends, kind, name, tell);
-    }
-    tell(Observation::Hello(at, ends, kind, view));
-}
-
-/// Tells a host by name.
-pub(super) fn host(at: At, ends: Ends, kind: NameKind, written: &[u8], tell: Tell<'_>) {
-    let host = Host::new(written);
-    if host.is_empty() {
-        return;
-    }
-    let name = host.name();
-    let name = name.as_ref().map(crate::base::name::NameBuf::as_ref);
-    tell(Observation::Name(Seen { frame: at.frame, time_ns: at.time_ns, ends, kind, octets: host.octets(), name }));
-}
-
-impl Ends {
-    /// The other way round.
-    #[must_use]
-    pub const fn turned(self) -> Self {
-        Self { src: self.dst, sport: self.dport, dst: self.src, dport: self.sport }
-    }
-}
-
-impl Key {
-    /// Who sends in either direction; the second end's first if `is_second`.
-    fn directions(&self, is_second: bool) -> [Ends; 2] {
-        let [src, dst] = self.addresses.map(|number| Ipv6Addr::from_bits(number).to_canonical());
-        let [sport, dport] = self.ports;
-        let ends = Ends { src, sport, dst, dport };
-        if is_second { [ends.turned(), ends] } else { [ends, ends.turned()] }
-    }
 }

@@ -204,3 +204,67 @@ fn the_sixth_version_names_devices_by_duid() {
     assert_eq!((far.client_id.as_deref(), far.mac), (Some(&b"far"[..]), None));
     assert_eq!(far.relay, Some(IpAddr::from([0xfd; 16])));
 }
+
+/// Labels as DNS writes them.
+fn labels(name: &[&str]) -> Vec<u8> {
+    let parts = name.iter().map(|label| [&[u8::try_from(label.len()).unwrap()], label.as_bytes()].concat());
+    [parts.collect::<Vec<_>>().concat(), vec![0]].concat()
+}
+
+/// A response of multicast DNS or LLMNR that says these addresses of a name.
+fn announces(name: &[&str], flags: u16, hosts: &[[u8; 4]]) -> Vec<u8> {
+    let count = u16::try_from(hosts.len()).unwrap().to_be_bytes();
+    let mut message = [&[0, 0][..], &flags.to_be_bytes(), &[0, 0], &count, &[0; 4]].concat();
+    for host in hosts {
+        // The first bit of the class says that other records of the name are old.
+        message.extend([&labels(name)[..], &[0, 1, 0x80, 1, 0, 0, 0, 120, 0, 4], host].concat());
+    }
+    message
+}
+
+/// A NetBIOS name service message about a name of this kind.
+fn netbios(opcode: u8, name: &str, kind: u8, flags: u8, host: [u8; 4]) -> Vec<u8> {
+    let padded = format!("{name:15}");
+    let letters = padded.bytes().chain([kind]).flat_map(|octet| [b'A' + (octet >> 4), b'A' + (octet & 15)]);
+    let name = [&[32][..], &letters.collect::<Vec<_>>(), &[0]].concat();
+    let head = [0, 1, opcode << 3 | 1, 0x10, 0, 1, 0, 0, 0, 0, 0, 1];
+    [&head[..], &name, &[0, 0x20, 0, 1, 0xc0, 12, 0, 0x20, 0, 1, 0, 0, 0, 0, 0, 6, flags, 0], &host].concat()
+}
+
+#[test]
+fn devices_are_called_what_they_say_of_themselves() {
+    let (ours, other) = ([10, 0, 0, 1], [10, 0, 0, 9]);
+    let mut endpoints = Endpoints::new(100);
+    let mut say = |port: u16, message: &[u8]| {
+        give(&mut endpoints, 1, &frame(mac(1), ours, 64, &udp(port, port, message)));
+    };
+    say(5353, &announces(&["Laptop", "local"], 0x8400, &[ours]));
+    say(5355, &announces(&["PC-7"], 0x8000, &[other, ours]));
+    for opcode in [5, 8, 9, 15] {
+        say(137, &netbios(opcode, "DESK", 0x20, 0, ours));
+    }
+    // What is asked for, what is said of others, of groups, and of what is no host.
+    say(5353, &announces(&["asked", "local"], 0x0000, &[ours]));
+    say(5353, &announces(&["another", "local"], 0x8400, &[other]));
+    say(137, &netbios(5, "OTHER", 0, 0, other));
+    say(137, &netbios(5, "GROUP", 0, 0x80, ours));
+    say(137, &netbios(5, "DOMAIN", 0x1c, 0, ours));
+    say(137, &netbios(0, "QUERY", 0, 0, ours));
+    // On a port of its own choice anybody may say anything.
+    say(5354, &announces(&["nobody", "local"], 0x8400, &[ours]));
+    let mut torn = announces(&["torn", "local"], 0x8400, &[ours]);
+    torn.truncate(torn.len() - 1);
+    say(5353, &torn);
+    let (_, device) = endpoints.find(ours.into()).unwrap();
+    let names: Vec<_> =
+        device.names.iter().map(|dated| (dated.what.0, String::from_utf8_lossy(&dated.what.1))).collect();
+    assert_eq!(
+        names,
+        [
+            (NameSource::Mdns, "laptop.local".into()),
+            (NameSource::Llmnr, "pc-7".into()),
+            (NameSource::Nbns, "desk".into())
+        ]
+    );
+    assert_eq!(endpoints.find(other.into()), None);
+}
