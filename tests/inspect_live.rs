@@ -15,6 +15,8 @@ mod tier;
 
 use daemon::Home;
 use frames::{Sent, datagram, hello};
+use interdict::base::wire::quic::initials;
+use interdict::base::wire::tls::client_hello;
 use interdict::io::capture::{FileSource, Next, Source};
 use pnet::datalink::{self, Channel, DataLinkSender};
 use serde_json::Value;
@@ -122,6 +124,13 @@ impl Wire {
         self.0.send_to(&frame, None).unwrap().unwrap();
     }
 
+    /// The first flight of QUIC for a name, in two datagrams.
+    fn quic(&mut self, name: &str) {
+        for octets in initials(1, b"12345678", &client_hello(name, 1_500).unwrap()).unwrap() {
+            self.send(&datagram(443, &octets));
+        }
+    }
+
     /// A handshake for a name, in two segments.
     fn handshake(&mut self, sport: u16, name: &str) {
         let hello = hello(name, 600, 9_000);
@@ -204,6 +213,9 @@ fn names_are_printed_as_they_pass() {
             assert_eq!((&line["proto"], &line["name"]), (&"tls-sni".into(), &name.into()));
             wire.send(&Sent { sport: 40_003, flags: 20, ..Sent::client(9_000, b"") }.packet());
         }
+        wire.quic("three.example");
+        let line: Value = serde_json::from_str(&lines.recv_timeout(PATIENCE).unwrap()).unwrap();
+        assert_eq!((&line["proto"], &line["name"]), (&"quic-sni".into(), &"three.example".into()));
         interrupt(child, "-TERM");
     });
 }
@@ -235,6 +247,32 @@ fn status(home: &Home, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
     }
 }
 
+/// Packets of a client that goes every way, and asks the resolver on this port.
+fn every_way(wire: &mut Wire, port: u16) {
+    wire.handshake(40_001, "cdn.acme.example");
+    let mut own = query([127, 0, 0, 1]);
+    own[22..24].copy_from_slice(&port.to_be_bytes());
+    wire.send(&own);
+    wire.send(&query([9, 9, 9, 9]));
+    for port in [13_111, 14_000] {
+        let mut relayed = datagram(port, b"for somebody else");
+        relayed[16..20].copy_from_slice(&[10, 0, 0, 9]);
+        wire.send(&relayed);
+    }
+    let request = b"GET /bases/index.xml HTTP/1.0\r\nX-Acme-Update: 1\r\nHost: www.example\r\n\r\n";
+    wire.send(&Sent { sport: 40_004, dport: 80, ..Sent::client(1, request) }.packet());
+    let mut silent = datagram(9_999, b"nothing that is known");
+    silent[16..20].copy_from_slice(&[203, 0, 113, 7]);
+    wire.send(&silent);
+    // Two connections, one after the other, on the same ports.
+    for seq in [1_000, 900_000] {
+        let mut start = Sent::start(seq).packet();
+        start[16..20].copy_from_slice(&[203, 0, 113, 7]);
+        wire.send(&start);
+    }
+    wire.quic("q.acme.example");
+}
+
 /// Every way that is seen in packets is in the ledger once; what the resolver is asked itself is left to it; an interface that goes
 /// away is an alarm, and its time a gap.
 #[test]
@@ -246,22 +284,8 @@ fn the_daemon_records_what_passes() {
         let mut wire = Wire::new();
         status(&home, "it reads", |status| status["inspect"][0]["reading"] == true);
         let port = daemon.address.port();
-        wire.handshake(40_001, "cdn.acme.example");
-        let mut own = query([127, 0, 0, 1]);
-        own[22..24].copy_from_slice(&port.to_be_bytes());
-        wire.send(&own);
-        wire.send(&query([9, 9, 9, 9]));
-        for port in [13_111, 14_000] {
-            let mut relayed = datagram(port, b"for somebody else");
-            relayed[16..20].copy_from_slice(&[10, 0, 0, 9]);
-            wire.send(&relayed);
-        }
-        let request = b"GET /bases/index.xml HTTP/1.0\r\nX-Acme-Update: 1\r\nHost: www.example\r\n\r\n";
-        wire.send(&Sent { sport: 40_004, dport: 80, ..Sent::client(1, request) }.packet());
-        let mut silent = datagram(9_999, b"nothing that is known");
-        silent[16..20].copy_from_slice(&[203, 0, 113, 7]);
-        wire.send(&silent);
-        let rows = rows(&home, 4);
+        every_way(&mut wire, port);
+        let rows = rows(&home, 7);
         let mut found: Vec<String> = rows
             .iter()
             .map(|row| format!("{} {} {} {}", row["purpose"], row["channel"], row["count"], row["outcomes"]["leaked"]))
@@ -269,7 +293,7 @@ fn the_daemon_records_what_passes() {
         found.sort();
         assert_eq!(
             found,
-            ["\"telemetry\" [\"address\"] 1 0", "\"update\" [\"dns\",\"tls-sni\",\"signature\"] 3 2",],
+            ["\"telemetry\" [\"address\"] 3 0", "\"update\" [\"dns\",\"tls-sni\",\"quic-sni\",\"signature\"] 4 2"],
             "{rows:#?}"
         );
         assert!(rows.iter().all(|row| row["endpoint"]["addresses"] == serde_json::json!(["10.0.0.5"])));
@@ -308,5 +332,34 @@ fn the_daemon_records_what_passes() {
         assert!(daemon.stop(PATIENCE).success());
         let text = home.run(&["report"]).good();
         assert!(text.contains("not covered"), "{text}");
+    });
+}
+
+/// What the kernel dropped while nobody read raises the alarm, and is a gap in the ledger, also where the daemon is stopped before its end.
+#[test]
+fn frames_that_were_dropped_are_an_alarm_and_a_gap() {
+    with_pair(|| {
+        ip("addr add 10.0.0.1/24 dev right");
+        let home = home("[inspect]\ninterfaces = [\"right\"]\n");
+        let daemon = home.start();
+        let mut wire = Wire::new();
+        status(&home, "it reads", |status| status["inspect"][0]["reading"] == true);
+        let signal = |signal: &str| {
+            let sent = daemon::run(Command::new("kill").args([signal, &daemon.pid().to_string()]));
+            assert_eq!(sent.code, Some(0), "{}", sent.err);
+        };
+        signal("-STOP");
+        // More than the ring holds.
+        let large = datagram(9_999, &[7; 1_400]);
+        (0..20_000).for_each(|_| wire.send(&large));
+        signal("-CONT");
+        let status = status(&home, "the alarm", |status| status["alarms"].to_string().contains("the kernel dropped"));
+        let inspected = &status["inspect"][0];
+        let (frames, dropped) = (inspected["frames"].as_u64().unwrap(), inspected["dropped"].as_u64().unwrap());
+        assert!(frames > 1_000 && dropped > 1_000, "{status:#}");
+        assert_eq!(inspected["flows"], 1);
+        assert!(daemon.stop(PATIENCE).success());
+        let text = home.run(&["report"]).good();
+        assert!(text.contains("1 stretch of time was not covered; the last: lost"), "{text}");
     });
 }

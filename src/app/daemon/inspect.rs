@@ -56,7 +56,11 @@ struct Figures {
     encrypted_dns: AtomicU64,
     attempts: AtomicU64,
     lost: AtomicU64,
+    crowded_devices: AtomicU64,
+    device_facts: AtomicU64,
     restarts: AtomicU64,
+    /// Flows that are held now.
+    flows: AtomicU64,
 }
 
 /// Frames that the kernel dropped, as they were looked at last.
@@ -72,18 +76,11 @@ impl Inspect {
     /// The inspector of the config's interfaces, if it names any. Nothing is read yet.
     pub(super) fn new(activator: &Arc<Activator>, gateway: Option<&Arc<Gateway>>, shared: Shared) -> Option<Arc<Self>> {
         let names = activator.with_config(|config| config.inspect.clone());
-        let interface = |name| Interface {
-            name,
-            figures: Figures::default(),
-            is_reading: AtomicBool::new(false),
-            failed: Mutex::default(),
-            drops: Mutex::default(),
-        };
         let made = Self {
             activator: Arc::clone(activator),
             gateway: gateway.map(Arc::clone),
             shared,
-            interfaces: names.into_iter().map(interface).collect(),
+            interfaces: names.into_iter().map(Interface::new).collect(),
             stop: AtomicBool::new(false),
         };
         (!made.interfaces.is_empty()).then(|| Arc::new(made))
@@ -101,22 +98,8 @@ impl Inspect {
 
     /// Watches an interface until the daemon stops.
     fn keep(&self, at: usize) {
-        let Some(interface) = self.interfaces.get(at) else { return };
-        while !self.stop.load(Ordering::Relaxed) {
-            // What a panic leaves behind is thrown away with the engine; figures are whole numbers.
-            match catch_unwind(AssertUnwindSafe(|| self.watch(interface))) {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => interface.fails(error.to_string()),
-                Err(_) => {
-                    interface.figures.restarts.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!("an inspecting thread panicked and begins anew");
-                    interface.fails(format!("{}: the thread that reads it panicked", interface.name));
-                }
-            }
-            let tried = Instant::now();
-            while tried.elapsed() < RETRY && !self.stop.load(Ordering::Relaxed) {
-                thread::sleep(TURN);
-            }
+        if let Some(interface) = self.interfaces.get(at) {
+            interface.keep(&self.stop, &|| self.watch(interface));
         }
     }
 
@@ -177,22 +160,53 @@ impl Inspect {
                 "encrypted_dns": count(&figures.encrypted_dns),
                 "attempts": count(&figures.attempts),
                 "lost": count(&figures.lost),
+                "flows": count(&figures.flows),
+                "devices_without_room": count(&figures.crowded_devices),
+                "device_facts_forgotten": count(&figures.device_facts),
                 "restarts": count(&figures.restarts),
             })
         };
         self.interfaces.iter().map(object).collect()
     }
 
-    /// Ends the threads.
+    /// Ends the threads. What was being missed is in the ledger.
     pub(super) fn stop(&self, threads: Vec<JoinHandle<()>>) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in threads {
             let _ = thread.join();
         }
+        for interface in &self.interfaces {
+            interface.end_gaps(&self.shared.ledger);
+        }
     }
 }
 
 impl Interface {
+    fn new(name: String) -> Self {
+        let (figures, is_reading) = (Figures::default(), AtomicBool::new(false));
+        Self { name, figures, is_reading, failed: Mutex::default(), drops: Mutex::default() }
+    }
+
+    /// Watches until that is to stop; begins again after a failure and after a panic.
+    fn keep(&self, stop: &AtomicBool, watch: &dyn Fn() -> Result<(), CaptureError>) {
+        while !stop.load(Ordering::Relaxed) {
+            // What a panic leaves behind is thrown away with the engine; figures are whole numbers.
+            match catch_unwind(AssertUnwindSafe(watch)) {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => self.fails(error.to_string()),
+                Err(_) => {
+                    self.figures.restarts.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!("an inspecting thread panicked and begins anew");
+                    self.fails(format!("{}: the thread that reads it panicked", self.name));
+                }
+            }
+            let tried = Instant::now();
+            while tried.elapsed() < RETRY && !stop.load(Ordering::Relaxed) {
+                thread::sleep(TURN);
+            }
+        }
+    }
+
     fn failed(&self) -> MutexGuard<'_, Option<(Wall, String)>> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -207,25 +221,38 @@ impl Interface {
     /// It is read again; until now it was not.
     fn works(&self, ledger: &Sender) {
         self.is_reading.store(true, Ordering::Relaxed);
+        self.end_failure(ledger);
+    }
+
+    fn end_failure(&self, ledger: &Sender) {
         if let Some((since, why)) = self.failed().take() {
             gap(ledger, since, format!("not inspected: {why}"));
         }
     }
 
+    /// Whatever is missed now, nobody notices its end any more.
+    fn end_gaps(&self, ledger: &Sender) {
+        self.end_failure(ledger);
+        self.mind_drops(ledger);
+        self.drops().end(ledger, &self.name);
+    }
+
+    fn drops(&self) -> MutexGuard<'_, Drops> {
+        self.drops.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notices frames that the kernel dropped: a stretch of them is one gap in the ledger, and the alarm until a while after.
     fn mind_drops(&self, ledger: &Sender) -> Option<String> {
         let dropped = self.figures.dropped.load(Ordering::Relaxed);
-        let mut drops = self.drops.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut drops = self.drops();
         let new = dropped.saturating_sub(drops.counted);
         drops.counted = dropped;
         if new > 0 {
             drops.last = Some(Instant::now());
             let (_, sum) = drops.stretch.get_or_insert_with(|| (clock::now().wall, 0));
             *sum += new;
-        } else if drops.last.is_none_or(|last| last.elapsed() >= DROPS_SHOWN)
-            && let Some((since, sum)) = drops.stretch.take()
-        {
-            gap(ledger, since, format!("{}: the kernel dropped {sum} frames before they were inspected", self.name));
+        } else if drops.last.is_none_or(|last| last.elapsed() >= DROPS_SHOWN) {
+            drops.end(ledger, &self.name);
         }
         let (_, sum) = drops.stretch?;
         Some(format!(
@@ -235,13 +262,24 @@ impl Interface {
     }
 }
 
+impl Drops {
+    /// The stretch is over.
+    fn end(&mut self, ledger: &Sender, interface: &str) {
+        if let Some((since, sum)) = self.stretch.take() {
+            gap(ledger, since, format!("{interface}: the kernel dropped {sum} frames before they were inspected"));
+        }
+    }
+}
+
 /// What this engine has told of its figures already; those of an engine that panicked stay counted.
 #[derive(Default)]
-struct Told([u64; 9]);
+struct Told([u64; 11]);
 
 impl Told {
     fn tell(&mut self, figures: &Figures, stats: Stats, inspection: &Inspection) {
         let (blind, attempts, lost) = inspection.seen();
+        let devices = inspection.device_losses();
+        figures.flows.store(inspection.reader().flows() as u64, Ordering::Relaxed);
         let now = [
             (&figures.frames, stats.frames),
             (&figures.octets, stats.octets),
@@ -252,6 +290,8 @@ impl Told {
             (&figures.encrypted_dns, blind.encrypted_dns),
             (&figures.attempts, attempts),
             (&figures.lost, lost),
+            (&figures.crowded_devices, devices.crowded_out),
+            (&figures.device_facts, devices.forgotten),
         ];
         for (told, (figure, count)) in self.0.iter_mut().zip(now) {
             figure.fetch_add(count.saturating_sub(*told), Ordering::Relaxed);
@@ -264,4 +304,30 @@ impl Told {
 fn gap(ledger: &Sender, started: Wall, note: String) {
     let ended = clock::now().wall.max(started);
     ledger.try_send(StoreMessage::Note(Note::Gap(Gap { why: GapReason::Lost, started, ended, attempts: 0, note })));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+
+    #[test]
+    fn a_thread_that_panics_begins_anew_and_is_counted() {
+        let interface = Interface::new("lan0".to_owned());
+        let (stop, times) = (AtomicBool::new(false), AtomicU32::new(0));
+        let watch = || match times.fetch_add(1, Ordering::Relaxed) {
+            0 => panic!("a frame that nobody expected"),
+            1 => {
+                let failed = interface.failed().clone().map(|(_, why)| why);
+                assert_eq!(failed.as_deref(), Some("lan0: the thread that reads it panicked"));
+                Err(CaptureError::Open { name: "lan0".to_owned(), error: io::ErrorKind::NotFound.into() })
+            }
+            _ => Ok(()),
+        };
+        interface.keep(&stop, &watch);
+        assert_eq!((times.load(Ordering::Relaxed), interface.figures.restarts.load(Ordering::Relaxed)), (3, 1));
+        let failed = interface.failed().clone().map(|(_, why)| why);
+        assert_eq!(failed.as_deref(), Some("lan0: cannot be opened: entity not found"));
+        assert!(!interface.is_reading.load(Ordering::Relaxed));
+    }
 }
