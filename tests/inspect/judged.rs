@@ -3,7 +3,7 @@
 use super::frames::{CLIENT, SERVER, Sent, datagram, hello};
 use super::tier;
 use interdict::base::wire::packet::{Frame, LinkType};
-use interdict::io::capture::PcapWriter;
+use interdict::io::capture::{FileSource, Next, PcapWriter, Source};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -180,6 +180,98 @@ fn a_fallback_after_a_block_is_an_incident() {
         chain.iter().any(|step| step["what"].as_str().unwrap().contains("number 1 of the vendor's fallback resolvers"))
     );
     assert!(kind(&lab.inspect(&[datagram(53, query), datagram(53, query)], &[]), "incident").is_empty());
+}
+
+/// Frames in a file of this link type, one a second.
+fn write(path: &Path, link: LinkType, frames: &[Vec<u8>]) {
+    let mut writer = PcapWriter::new(File::create(path).unwrap(), link).unwrap();
+    for (second, frame) in (1_700_000_000..).zip(frames) {
+        writer.write(&Frame { time_ns: second * 1_000_000_000, ..Frame::new(link, frame) }).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+/// A raw packet on Ethernet, from this host of 10.0.0.0/24 and its card.
+fn on_ethernet(card: u8, host: u8, packet: &[u8]) -> Vec<u8> {
+    let mut frame = [&[2, 0, 0, 0, 0, 0xb, 2, 0, 0, 0, 0, card, 8, 0], packet].concat();
+    frame[14 + 15] = host;
+    frame
+}
+
+#[test]
+fn the_device_behind_an_address_is_named() {
+    let lab = Lab::new();
+    let file = lab.path("devices.pcap");
+    let says = |host: u8| {
+        let record = [&b"\x06Laptop\x05local\0\0\x01\x80\x01\0\0\0\x78\0\x04\x0a\0\0"[..], &[host]].concat();
+        let mut packet = datagram(5353, &[&b"\0\0\x84\0\0\0\0\x01\0\0\0\0"[..], &record].concat());
+        packet[20..22].copy_from_slice(&5353_u16.to_be_bytes());
+        packet
+    };
+    let query = datagram(53, b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x04acme\x07example\0\0\x01\0\x01");
+    // It moves from one address to another; somebody else, who says nothing, has the first one later.
+    let mut frames = vec![on_ethernet(7, 5, &says(5)), on_ethernet(7, 5, &query), on_ethernet(7, 6, &query)];
+    frames.resize(2_000, on_ethernet(9, 99, &datagram(9_999, b"passing")));
+    frames.push(on_ethernet(8, 5, &query));
+    write(&file, LinkType::ETHERNET, &frames[..3]);
+    let config = lab.path("interdict.toml");
+    let found = inspect(&config, &[&file], &[]);
+    let rows = kind(&found, "row");
+    assert_eq!(rows.len(), 2, "{found:?}");
+    for row in rows {
+        let device = &row["devices"][0];
+        assert_eq!((&device["mac"], &device["randomised"]), (&"02:00:00:00:00:07".into(), &true.into()), "{row}");
+        assert_eq!(device["names"], serde_json::json!(["laptop.local"]));
+        assert_eq!(device["addresses"], serde_json::json!(["10.0.0.5", "10.0.0.6"]));
+    }
+    let table = inspect_as_table(&config, &file);
+    assert!(table.contains("10.0.0.6  laptop.local 02:00:00:00:00:07 (made up)  acme"), "{table}");
+    // Half an hour lies between both users of the address.
+    write(&file, LinkType::ETHERNET, &frames);
+    let table = inspect_as_table(&config, &file);
+    let both = "laptop.local 02:00:00:00:00:07 (made up), then 02:00:00:00:00:08 (made up)";
+    assert!(table.contains(&format!("10.0.0.5  {both}  acme")), "{table}");
+    assert!(table.contains("10.0.0.6  laptop.local 02:00:00:00:00:07 (made up)  "), "{table}");
+}
+
+fn inspect_as_table(config: &Path, file: &Path) -> String {
+    let out = Command::new(env!("CARGO_BIN_EXE_interdict"))
+        .arg("--config")
+        .arg(config)
+        .args(["inspect", "--read"])
+        .arg(file)
+        .output()
+        .unwrap();
+    String::from_utf8(out.stdout).unwrap()
+}
+
+#[test]
+fn listed_packets_of_any_link_type_are_kept() {
+    let lab = Lab::new();
+    let flow = |sport, name| {
+        let sent = [Sent::start(0), Sent::client(1, &hello(name, 10, 9000))];
+        sent.map(|sent| Sent { sport, ..sent }.packet())
+    };
+    let files = [lab.path("raw.pcap"), lab.path("ethernet.pcap")];
+    write(&files[0], LinkType::RAW, &[flow(40_001, "www.example"), flow(40_002, "cdn.acme.example")].concat());
+    let ethernet: Vec<_> = flow(40_003, "www.acme.example").iter().map(|packet| on_ethernet(7, 6, packet)).collect();
+    write(&files[1], LinkType::ETHERNET, &ethernet);
+    let kept = |name: &str| {
+        let out = lab.path(name);
+        let more = ["--write", out.to_str().unwrap()];
+        let found = inspect(&lab.path("interdict.toml"), &[&files[0], &files[1]], &more);
+        let mut source = FileSource::open(&out, false).unwrap();
+        let mut links = Vec::new();
+        while let Next::Frame(frame) = source.next().unwrap() {
+            links.push(frame.link.0);
+        }
+        (links, kind(&found, "unseen")[0].to_string())
+    };
+    let (links, unseen) = kept("out.pcapng");
+    assert_eq!((links, unseen.contains("another link type")), (vec![101, 101, 1, 1], false), "{unseen}");
+    let (links, unseen) = kept("out.pcap");
+    assert_eq!(links, [101, 101]);
+    assert!(unseen.contains("2 frames of another link type than the first"), "{unseen}");
 }
 
 /// Every address range out of the vendor file: what remains is what the products send.

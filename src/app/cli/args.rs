@@ -84,8 +84,8 @@ pub(super) struct InspectArgs {
     /// The end of a file is none: somebody is still writing it; until SIGINT or SIGTERM
     #[arg(long, requires = "read", conflicts_with = "interface")]
     pub(super) follow: bool,
-    /// Write the packets of listed flows to a pcap file
-    #[arg(long, value_name = "OUT.pcap")]
+    /// Write the packets of listed flows to a file: pcap, or pcapng where it is called so
+    #[arg(long, value_name = "OUT.pcap|OUT.pcapng")]
     pub(super) write: Option<PathBuf>,
     /// Print every name that is seen, one JSON object a line, and judge nothing
     #[arg(long, conflicts_with_all = ["vendor", "format", "at", "write"])]

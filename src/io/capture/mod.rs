@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`FileSource`] | pcap and pcapng, also compressed, from standard input, or still being written |
 //! | [`live::open`], [`live::RingSource`], [`live::PnetSource`] | interfaces |
-//! | [`PcapWriter`] | frames into a pcap file |
+//! | [`PcapWriter`], [`PcapNgWriter`] | frames into files, of one link type or of several |
 
 mod compressed;
 mod file;
@@ -17,7 +17,7 @@ mod tests;
 mod write;
 
 pub use file::FileSource;
-pub use write::PcapWriter;
+pub use write::{PcapNgWriter, PcapWriter};
 
 use crate::base::wire::packet::Frame;
 

@@ -243,3 +243,23 @@ fn what_is_written_is_read_back() {
     let expected = vec![(5 * SECOND + 7, 1, vec![7; 30], 99, 0), (5 * SECOND + 7, 1, tagged, 103, 0)];
     assert_eq!(all(&octets), expected);
 }
+
+#[test]
+fn a_file_of_several_link_types_is_read_back() {
+    let mut writer = PcapNgWriter::new(Vec::new()).unwrap();
+    let plain =
+        Frame { time_ns: 1_700_000_000 * SECOND + 7, original_len: 99, ..Frame::new(LinkType::ETHERNET, &[7; 30]) };
+    let raw = Frame { time_ns: 5, ..Frame::new(LinkType::RAW, &[1, 2, 3, 4, 5]) };
+    for frame in [plain, raw, Frame { vlan_tag: Some(0x6005), ..plain }, raw] {
+        writer.write(&frame).unwrap();
+    }
+    let tagged = [&[7; 12][..], &[0x81, 0, 0x60, 5], &[7; 18]].concat();
+    let of_raw = (5, 101, vec![1, 2, 3, 4, 5], 5, 1);
+    let expected = [(plain.time_ns, 1, vec![7; 30], 99, 0), of_raw.clone(), (plain.time_ns, 1, tagged, 103, 0), of_raw];
+    for link in 1_000..1_100 {
+        writer.write(&Frame { link: LinkType(link), ..raw }).unwrap();
+    }
+    assert_eq!(writer.refused(), 100 - 62);
+    let (seen, end) = read(&mut source(&writer.finish().unwrap()));
+    assert_eq!((&seen[..4], seen.len(), end), (&expected[..], 4 + 62, Ok(())));
+}

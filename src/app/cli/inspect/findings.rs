@@ -4,7 +4,9 @@ use super::super::args::{InspectArgs, TableFormat};
 use super::super::table::{Table, printable};
 use super::super::vendors;
 use super::super::{Failure, Out};
+use super::devices::{Behind, Devices};
 use crate::base::model::Wall;
+use crate::engine::inspector::endpoint::Endpoints;
 use crate::engine::inspector::{Findings, Incident, Reader, Relay, Row, RowKey};
 use crate::io::capture::Stats;
 use serde_json::{Value, json};
@@ -23,9 +25,17 @@ pub(super) struct Read {
 
 type RelayEntry<'f> = (&'f (IpAddr, u16, Arc<str>), &'f Relay);
 
+/// What is printed, as far as it is wanted.
+struct Wanted<'f> {
+    rows: Vec<(&'f RowKey, &'f Row)>,
+    incidents: Vec<&'f Incident>,
+    relays: Vec<RelayEntry<'f>>,
+    devices: Devices<'f>,
+}
+
 /// Prints the report; `missing` is what a file of listed flows lacks.
 pub(super) fn print(
-    findings: &Findings,
+    (findings, endpoints): (&Findings, &Endpoints),
     sources: &[Read],
     (args, missing): (&InspectArgs, &[String]),
     out: &mut Out,
@@ -35,33 +45,49 @@ pub(super) fn print(
     let incidents: Vec<_> = findings.incidents.iter().filter(|incident| is_wanted(&incident.vendor)).collect();
     let relays: Vec<_> = findings.relays.iter().filter(|((_, _, vendor), _)| is_wanted(vendor)).collect();
     let mut blind = unseen(findings, sources);
-    blind.extend_from_slice(missing);
-    if args.format == TableFormat::Table {
-        return people(&rows, &incidents, &relays, &blind, out);
+    let losses = endpoints.losses();
+    if losses.crowded_out > 0 {
+        blind.push(format!("{} times there was no room for a device: it is known by address only", losses.crowded_out));
     }
-    let mut table = row_table(&rows);
-    let mut objects: Vec<Value> = rows.iter().map(|(key, row)| row_object(key, row)).collect();
-    if args.format == TableFormat::Csv {
-        table = row_table(&rows);
-    } else {
-        objects.extend(incidents.iter().map(|incident| incident_object(incident)));
-        objects.extend(relays.iter().map(relay_object));
+    blind.extend_from_slice(missing);
+    let addresses = rows.iter().map(|(key, _)| key.endpoint).chain(incidents.iter().map(|incident| incident.endpoint));
+    let addresses = addresses.chain(relays.iter().map(|((host, ..), _)| *host)).collect();
+    let wanted = Wanted { rows, incidents, relays, devices: Devices::new(endpoints, &addresses) };
+    if args.format == TableFormat::Table {
+        return people(&wanted, &blind, out);
+    }
+    let mut objects: Vec<Value> = Vec::new();
+    if args.format != TableFormat::Csv {
+        objects.extend(wanted.rows.iter().map(|(key, row)| row_object(key, row, &wanted.behind_row(key, row))));
+        let of_incident = |incident: &&Incident| incident_object(incident, &wanted.behind_incident(incident));
+        objects.extend(wanted.incidents.iter().map(of_incident));
+        objects.extend(wanted.relays.iter().map(|relay| relay_object(relay, &wanted.behind_relay(relay))));
         objects.push(json!({ "kind": "unseen", "unseen": blind }));
     }
-    vendors::print(&table, &objects, args.format, out)
+    vendors::print(&row_table(&wanted), &objects, args.format, out)
 }
 
-fn people(
-    rows: &[(&RowKey, &Row)],
-    incidents: &[&Incident],
-    relays: &[RelayEntry<'_>],
-    blind: &[String],
-    out: &mut Out,
-) -> Result<(), Failure> {
+impl Wanted<'_> {
+    fn behind_row(&self, key: &RowKey, row: &Row) -> Behind<'_> {
+        self.devices.behind(key.endpoint, row.first_ns, row.last_ns)
+    }
+
+    fn behind_incident(&self, incident: &Incident) -> Behind<'_> {
+        let times = || incident.chain.iter().map(|(at, _)| at.time_ns);
+        self.devices.behind(incident.endpoint, times().min().unwrap_or(0), times().max().unwrap_or(u64::MAX))
+    }
+
+    fn behind_relay(&self, ((host, ..), relay): &RelayEntry<'_>) -> Behind<'_> {
+        self.devices.behind(*host, relay.last_ns, relay.last_ns)
+    }
+}
+
+fn people(wanted: &Wanted<'_>, blind: &[String], out: &mut Out) -> Result<(), Failure> {
+    let Wanted { rows, incidents, relays, .. } = wanted;
     if rows.is_empty() {
         out.line("No endpoint was seen talking to a listed vendor.")?;
     } else {
-        out.line(&row_table(rows).text())?;
+        out.line(&row_table(wanted).text())?;
         out.line("\nEvidence:")?;
         for (key, row) in rows {
             out.line(&format!("  {} {} {}:", key.endpoint, key.vendor, key.purpose))?;
@@ -76,14 +102,17 @@ fn people(
     for incident in incidents {
         let answer =
             incident.answer.as_deref().map_or_else(String::new, |answer| format!(" (it was answered: {answer})"));
-        out.line(&format!("\nA way around the block of {} by {}{answer}:", incident.vendor, incident.endpoint))?;
+        let by = with(incident.endpoint, &wanted.behind_incident(incident));
+        out.line(&format!("\nA way around the block of {} by {by}{answer}:", incident.vendor))?;
         for (at, what) in &incident.chain {
             out.line(&format!("  {} frame {}: {}", moment(at.time_ns), at.frame, printable(what)))?;
         }
     }
     if !relays.is_empty() {
         out.line("\nHosts that may relay for others:")?;
-        for ((host, port, vendor), relay) in relays {
+        for entry in relays {
+            let ((host, port, vendor), relay) = entry;
+            let host = with(*host, &wanted.behind_relay(entry));
             let clients: Vec<_> = relay.clients.iter().map(IpAddr::to_string).collect();
             out.line(&format!(
                 "  {host} port {port} ({vendor}: {}): {} flows from {}",
@@ -101,9 +130,16 @@ fn people(
     Ok(())
 }
 
-fn row_table(rows: &[(&RowKey, &Row)]) -> Table {
+/// An address, and who is behind it.
+fn with(address: IpAddr, behind: &Behind<'_>) -> String {
+    let words = behind.words();
+    if words.is_empty() { address.to_string() } else { format!("{address} ({words})") }
+}
+
+fn row_table(wanted: &Wanted<'_>) -> Table {
     let mut table = Table::new(&[
         "endpoint",
+        "device",
         "vendor",
         "purpose",
         "grade",
@@ -115,7 +151,7 @@ fn row_table(rows: &[(&RowKey, &Row)]) -> Table {
         "channel",
         "destinations",
     ]);
-    for (key, row) in rows {
+    for (key, row) in &wanted.rows {
         let [sent, received] = row.octets;
         let mut destinations: Vec<_> = row.destinations.iter().cloned().collect();
         if row.destinations_more > 0 {
@@ -123,6 +159,7 @@ fn row_table(rows: &[(&RowKey, &Row)]) -> Table {
         }
         table.row(vec![
             key.endpoint.to_string(),
+            wanted.behind_row(key, row).words(),
             key.vendor.to_string(),
             key.purpose.to_string(),
             row.grade(key).to_string(),
@@ -138,12 +175,13 @@ fn row_table(rows: &[(&RowKey, &Row)]) -> Table {
     table
 }
 
-fn row_object(key: &RowKey, row: &Row) -> Value {
+fn row_object(key: &RowKey, row: &Row, behind: &Behind<'_>) -> Value {
     let [sent, received] = row.octets;
     let evidence: Vec<_> = row.evidence.iter().map(|(frame, text)| json!({ "frame": frame, "what": text })).collect();
     json!({
         "kind": "row",
         "endpoint": key.endpoint,
+        "devices": behind.objects(),
         "vendor": &*key.vendor,
         "purpose": key.purpose.as_str(),
         "grade": row.grade(key).as_str(),
@@ -161,7 +199,7 @@ fn row_object(key: &RowKey, row: &Row) -> Value {
     })
 }
 
-fn incident_object(incident: &Incident) -> Value {
+fn incident_object(incident: &Incident, behind: &Behind<'_>) -> Value {
     let chain: Vec<_> = incident
         .chain
         .iter()
@@ -170,16 +208,18 @@ fn incident_object(incident: &Incident) -> Value {
     json!({
         "kind": "incident",
         "endpoint": incident.endpoint,
+        "devices": behind.objects(),
         "vendor": &*incident.vendor,
         "answer": incident.answer,
         "chain": chain,
     })
 }
 
-fn relay_object(((host, port, vendor), relay): &RelayEntry<'_>) -> Value {
+fn relay_object(((host, port, vendor), relay): &RelayEntry<'_>, behind: &Behind<'_>) -> Value {
     json!({
         "kind": "relay",
         "host": host,
+        "devices": behind.objects(),
         "port": port,
         "vendor": &**vendor,
         "use": relay.usage,

@@ -3,7 +3,7 @@
 use super::super::Failure;
 use crate::base::wire::packet::{Frame, LinkType, Packet, Transport};
 use crate::engine::inspector::Ends;
-use crate::io::capture::PcapWriter;
+use crate::io::capture::{PcapNgWriter, PcapWriter};
 use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -31,11 +31,47 @@ pub(super) struct Listed {
     failed: Option<io::Error>,
 }
 
-/// A pcap file has one link type: that of its first frame.
+/// A pcap file has one link type: that of its first frame. A pcapng file has any.
 enum Out {
     Empty(BufWriter<File>),
-    Begun(PcapWriter<BufWriter<File>>),
+    Pcap(PcapWriter<BufWriter<File>>),
+    PcapNg(PcapNgWriter<BufWriter<File>>),
     Gone,
+}
+
+impl Out {
+    fn write(&mut self, frame: &Frame<'_>) -> io::Result<()> {
+        self.begin(frame.link)?;
+        match self {
+            Self::Pcap(writer) => writer.write(frame),
+            Self::PcapNg(writer) => writer.write(frame),
+            Self::Empty(_) | Self::Gone => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, link: LinkType) -> io::Result<()> {
+        match std::mem::replace(self, Self::Gone) {
+            Self::Empty(file) => *self = Self::Pcap(PcapWriter::new(file, link)?),
+            begun => *self = begun,
+        }
+        Ok(())
+    }
+
+    /// Completes the file; frames that it had no place for.
+    fn finish(mut self) -> io::Result<u64> {
+        self.begin(LinkType::ETHERNET)?;
+        match self {
+            Self::Pcap(writer) => {
+                let refused = writer.refused();
+                writer.finish().map(|_| refused)
+            }
+            Self::PcapNg(writer) => {
+                let refused = writer.refused();
+                writer.finish().map(|_| refused)
+            }
+            Self::Empty(_) | Self::Gone => Ok(0),
+        }
+    }
 }
 
 struct Held {
@@ -50,9 +86,12 @@ impl Listed {
         let name = path.display().to_string();
         let file =
             File::create(path).map_err(|error| Failure::failed(format!("{name}: cannot be written: {error}")))?;
+        let file = BufWriter::new(file);
+        let is_ng = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("pcapng"));
+        let out = if is_ng { PcapNgWriter::new(file).map(Out::PcapNg) } else { Ok(Out::Empty(file)) };
         Ok(Self {
+            out: out.map_err(|error| Failure::failed(format!("{name}: cannot be written: {error}")))?,
             name,
-            out: Out::Empty(BufWriter::new(file)),
             held: VecDeque::new(),
             held_octets: 0,
             flows: HashSet::new(),
@@ -98,47 +137,25 @@ impl Listed {
     }
 
     fn write(&mut self, frame: &Frame<'_>) {
-        if let Err(error) =
-            self.begin(frame.link).and_then(|writer| writer.map_or(Ok(()), |writer| writer.write(frame)))
-        {
+        if let Err(error) = self.out.write(frame) {
             self.out = Out::Gone;
             self.failed = Some(error);
         }
     }
 
-    fn begin(&mut self, link: LinkType) -> io::Result<Option<&mut PcapWriter<BufWriter<File>>>> {
-        if let Out::Empty(_) = self.out
-            && let Out::Empty(file) = std::mem::replace(&mut self.out, Out::Gone)
-        {
-            self.out = Out::Begun(PcapWriter::new(file, link)?);
-        }
-        Ok(match &mut self.out {
-            Out::Begun(writer) => Some(writer),
-            Out::Empty(_) | Out::Gone => None,
-        })
-    }
-
     /// Completes the file; what of it is missing, a sentence each.
-    pub(super) fn finish(mut self) -> Result<Vec<String>, Failure> {
-        let begun = self.begin(LinkType::ETHERNET).map(|_| ());
+    pub(super) fn finish(self) -> Result<Vec<String>, Failure> {
+        let Self { name, out, failed, crowded_out, .. } = self;
+        let refused = failed.map_or_else(|| out.finish(), Err);
+        let refused = refused.map_err(|error| Failure::failed(format!("{name}: cannot be written: {error}")))?;
         let mut missing = Vec::new();
-        let out = std::mem::replace(&mut self.out, Out::Gone);
-        let ended = match (self.failed.take().map_or(begun, Err), out) {
-            (Ok(()), Out::Begun(writer)) => {
-                if writer.refused() > 0 {
-                    missing.push(format!(
-                        "{} frames of another link type than the first in {}",
-                        writer.refused(),
-                        self.name
-                    ));
-                }
-                writer.finish().map(|_| ())
-            }
-            (ended, _) => ended,
-        };
-        ended.map_err(|error| Failure::failed(format!("{}: cannot be written: {error}", self.name)))?;
-        if self.crowded_out > 0 {
-            missing.push(format!("{} flows that {} had no room for", self.crowded_out, self.name));
+        if refused > 0 {
+            missing.push(format!(
+                "{refused} frames of another link type than the first in {name}; a name that ends in .pcapng has room for all"
+            ));
+        }
+        if crowded_out > 0 {
+            missing.push(format!("{crowded_out} flows that {name} had no room for"));
         }
         Ok(missing)
     }

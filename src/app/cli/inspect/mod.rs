@@ -1,5 +1,6 @@
 //! `interdict inspect`: what packets say about who talks to listed vendors.
 
+mod devices;
 mod findings;
 mod listed;
 mod names;
@@ -12,6 +13,7 @@ use crate::app::config::load;
 use crate::app::lists;
 use crate::base::model::Mono;
 use crate::base::wire::packet::Frame;
+use crate::engine::inspector::endpoint::Endpoints;
 use crate::engine::inspector::{Judge, Observation, Reader};
 use crate::io::capture::{CaptureError, FileSource, Next, Source, live};
 use crate::io::sys::signal;
@@ -29,6 +31,8 @@ use std::thread;
 const LINES_MAX: usize = 4_096;
 /// Letters of the bar that shows how far a file is read.
 const BAR_LETTERS: usize = 30;
+/// Devices that are told apart.
+const ENDPOINTS_MAX: usize = 65_536;
 
 impl From<CaptureError> for Failure {
     fn from(error: CaptureError) -> Self {
@@ -101,9 +105,10 @@ fn print_names(args: &InspectArgs, out: &mut Out) -> Result<(), Failure> {
     })
 }
 
-/// What all sources are judged with: what clients resolved is one memory, wherever it was seen.
+/// What all sources are judged with: what clients resolved is one memory, wherever it was seen, and so is who is who.
 struct Judging {
     judge: Mutex<Judge>,
+    endpoints: Mutex<Endpoints>,
     listed: Option<Mutex<Listed>>,
     args: InspectArgs,
 }
@@ -126,7 +131,8 @@ fn judge(args: &InspectArgs, config: Option<&Path>, out: &mut Out) -> Result<(),
     if listed.is_some() {
         judge.tell_flows();
     }
-    let judging = Judging { judge: Mutex::new(judge), listed, args: args.clone() };
+    let endpoints = Mutex::new(Endpoints::new(ENDPOINTS_MAX));
+    let judging = Judging { judge: Mutex::new(judge), endpoints, listed, args: args.clone() };
     // Each source has flows of its own, and frames numbered of its own.
     let mut sources = Vec::new();
     let mut failed = None;
@@ -163,10 +169,11 @@ fn judge(args: &InspectArgs, config: Option<&Path>, out: &mut Out) -> Result<(),
         sources.push(read);
         failed = failed.or_else(|| ended.err());
     }
-    let Judging { judge, listed, .. } = judging;
+    let Judging { judge, endpoints, listed, .. } = judging;
     let missing = listed.map(|listed| unlocked(listed).finish()).transpose()?.unwrap_or_default();
     // What was found before a source broke off is printed; the failure is said after it.
-    findings::print(&unlocked(judge).finish(), &sources, (args, &missing), out)?;
+    let found = (&unlocked(judge).finish(), &unlocked(endpoints));
+    findings::print(found, &sources, (args, &missing), out)?;
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
@@ -178,6 +185,9 @@ impl Judging {
             }
         };
         read(source, reader, &mut look, &mut |observation| {
+            if let Observation::Sender(at, packet) = observation {
+                return locked(&self.endpoints).handle_packet(Mono::from_nanos(at.time_ns), packet);
+            }
             let mut judge = locked(&self.judge);
             judge.observe(&observation);
             if let Some(listed) = &self.listed {
