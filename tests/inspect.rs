@@ -15,6 +15,8 @@ mod frames;
 mod hostile;
 #[path = "inspect/judged.rs"]
 mod judged;
+#[path = "inspect/kinds.rs"]
+mod kinds;
 #[path = "inspect/score.rs"]
 mod score;
 #[path = "common/tier.rs"]

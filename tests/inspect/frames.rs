@@ -3,6 +3,7 @@
 use interdict::base::model::Mono;
 use interdict::base::wire::host::escaped;
 use interdict::base::wire::packet::{Frame, LinkType};
+use interdict::base::wire::tls::client_hello;
 use interdict::engine::inspector::{NameKind, Observation, Reader};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -101,24 +102,7 @@ pub(crate) fn texts(sent: &[Sent]) -> Vec<String> {
 
 /// The TLS records of a ClientHello for a name, so many octets of padding in it.
 pub(crate) fn hello(name: &str, padding: u16, record_octets: usize) -> Vec<u8> {
-    let len = u16::try_from(name.len()).unwrap();
-    let mut extensions = vec![0, 21];
-    extensions.extend(padding.to_be_bytes());
-    extensions.extend(vec![0; usize::from(padding)]);
-    extensions.extend([0, 0]);
-    extensions.extend((len + 5).to_be_bytes());
-    extensions.extend((len + 3).to_be_bytes());
-    extensions.push(0);
-    extensions.extend(len.to_be_bytes());
-    extensions.extend(name.bytes());
-    let mut body = vec![3, 3];
-    body.extend([7; 33]);
-    body[34] = 0;
-    body.extend([0, 2, 0x13, 1, 1, 0]);
-    body.extend(u16::try_from(extensions.len()).unwrap().to_be_bytes());
-    body.extend(extensions);
-    let message = [&[1][..], &u32::try_from(body.len()).unwrap().to_be_bytes()[1..], &body].concat();
-    records(&message, |_| record_octets)
+    records(&client_hello(name, padding).unwrap(), |_| record_octets)
 }
 
 /// A handshake message in records of these sizes.
