@@ -13,8 +13,9 @@ use interdict::base::wire::http::{Body, H2Stream, HeadStream, Request, Response}
 use interdict::base::wire::packet::{self, Frame, LinkType, TUNNELS_MAX};
 use interdict::base::wire::quic::{QuicClient, may_be_quic};
 use interdict::base::wire::tls::{ClientHello, DtlsHello, HELLO_OCTETS_MAX, HelloStream, Progress, ja4};
+use interdict::engine::inspector::endpoint::Endpoints;
 use interdict::engine::inspector::fragments::Fragments;
-use interdict::engine::inspector::{Judge, Observation, Reader};
+use interdict::engine::inspector::{First, Inline, Judge, Observation, Opening, Openings, QuicOpening, Reader};
 use interdict::engine::resolver::core::{Core, CoreSettings, Counters, QUERIES_MAX, Waiter};
 use interdict::engine::resolver::front::{answer, answer_from, fail, truncate};
 use interdict::engine::resolver::{
@@ -23,7 +24,7 @@ use interdict::engine::resolver::{
 use interdict::io::capture::{FileSource, Next, PcapWriter, Source};
 use interdict::policy::gate::Gate;
 use interdict::policy::list::{Format, vendor};
-use interdict::policy::{Included, List, Policy, Reading, RuleSetBuilder, Settings, Subject, What};
+use interdict::policy::{Included, List, Policy, Reading, RuleSetBuilder, Settings, StageSetting, Subject, What};
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -479,17 +480,168 @@ pub(crate) fn http(data: &[u8]) {
     frames.feed(data, |host| assert!(!host.is_empty()));
 }
 
-/// Raw IP packets, each behind its length, a microsecond apart: the whole of the inspector.
-pub(crate) fn inspector(data: &[u8]) {
-    let rules = Arc::new(RuleSetBuilder::new().finish());
-    let policy = Policy::new(1, rules, Arc::new(Settings::default()), Wall::UNIX_EPOCH);
-    let (mut reader, mut judge) = (Reader::new(), Judge::new(Arc::new(policy)));
-    let mut observe = |observation: Observation<'_>| judge.observe(&observation);
-    for (count, packet) in lengths(data).enumerate() {
-        let frame = Frame { time_ns: count as u64 * 1000, ..Frame::new(LinkType::RAW, packet) };
-        reader.handle_frame(Mono::from_nanos(frame.time_ns), &frame, &mut observe);
-        assert!(reader.flows() <= count + 1);
+/// What is listed for the inspector: a little of everything that a vendor file can say of traffic.
+const ACME: &str = r#"
+version = 1
+[vendor]
+id = "acme"
+name = "Acme"
+[[source]]
+id = "s"
+title = "Made up"
+where = "https://example.org/"
+[[domain]]
+name = "acme.example"
+match = "suffix"
+purpose = "update"
+source = ["s"]
+confidence = "high"
+[[range]]
+cidr = "192.0.2.0/24"
+asn = 64500
+purpose = "telemetry"
+evidence = "2026-01-01"
+source = ["s"]
+confidence = "high"
+[[signature]]
+kind = "http-uri-prefix"
+value = ["/"]
+source = ["s"]
+confidence = "high"
+[[signature]]
+kind = "http-host-literal"
+value = ["ipv4", "ipv6"]
+source = ["s"]
+confidence = "high"
+[[signature]]
+kind = "http-user-agent"
+value = ["Acme*"]
+source = ["s"]
+confidence = "high"
+[[signature]]
+kind = "body-magic"
+offset = 0
+value = ["ACME"]
+source = ["s"]
+confidence = "high"
+[[fallback]]
+order = 1
+address = "9.9.9.9"
+operator = "Somebody"
+source = ["s"]
+confidence = "high"
+[[port]]
+port = ["1-1000"]
+proto = "tcp"
+use = "relay"
+relay = true
+source = ["s"]
+confidence = "high"
+"#;
+
+/// Everything of the inspector, over the same packets.
+struct Inspector {
+    reader: Reader,
+    judge: Judge,
+    live: Judge,
+    endpoints: Endpoints,
+    inline: Inline,
+    openings: Openings,
+    stream: Opening,
+    datagrams: QuicOpening,
+}
+
+impl Inspector {
+    const ENDPOINTS_MAX: usize = 8;
+
+    fn new() -> Self {
+        static POLICY: OnceLock<Arc<Policy>> = OnceLock::new();
+        let policy = POLICY.get_or_init(|| {
+            let mut builder = RuleSetBuilder::new();
+            let file = vendor::read("fuzz.toml", ACME).expect("a vendor file");
+            builder.add_vendor_file(Arc::new(file), "r").expect("room for it");
+            let stages = vec![StageSetting { vendor: "acme".into(), part: None, stage: Stage::Block }];
+            let settings = Settings { stages, ..Settings::default() };
+            Arc::new(Policy::new(1, Arc::new(builder.finish()), Arc::new(settings), Wall::UNIX_EPOCH))
+        });
+        Self {
+            reader: Reader::new(),
+            judge: Judge::new(Arc::clone(policy)),
+            live: Judge::live(Arc::clone(policy)),
+            endpoints: Endpoints::new(Self::ENDPOINTS_MAX),
+            inline: Inline::new(),
+            openings: Openings::new(Arc::clone(policy)),
+            stream: Opening::default(),
+            datagrams: QuicOpening::default(),
+        }
     }
-    reader.finish(&mut observe);
-    assert!(judge.finish().rows.is_empty(), "nothing is listed");
+
+    fn frame(&mut self, frame: &Frame<'_>) {
+        let Self { reader, judge, live, endpoints, .. } = self;
+        let now = Mono::from_nanos(frame.time_ns);
+        reader.handle_frame(now, frame, &mut |observation| match observation {
+            Observation::Sender(_, packet) => endpoints.handle_packet(now, packet),
+            other => {
+                judge.observe(&other);
+                live.observe(&other);
+            }
+        });
+        self.live.handle_timeout(frame.time_ns);
+        while self.live.poll_attempt().is_some() {}
+        while self.live.poll_incident(frame.time_ns).is_some() {}
+        while self.endpoints.poll_changed(now).is_some() {}
+        while self.endpoints.poll_router().is_some() {}
+        assert!(self.endpoints.iter().count() <= Self::ENDPOINTS_MAX);
+        if frame.link == LinkType::RAW {
+            let policy = Arc::clone(self.openings.policy());
+            self.inline.handle_packet(now, frame.bytes, false, &policy, &mut |_, _| {});
+        }
+        match frame.decode().ok().and_then(|packet| packet.ip().map(|ip| ip.transport)) {
+            Some(packet::Transport::Tcp(tcp)) => drop(self.stream.feed(tcp.payload)),
+            Some(packet::Transport::Udp(udp)) => {
+                if let Some(first) = self.datagrams.feed(udp.payload) {
+                    self.sunk(&first);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn sunk(&mut self, first: &First) {
+        let (client, local) = (([10, 0, 0, 5], 40_000).into(), ([10, 0, 0, 1], 443).into());
+        let _ = self.openings.judge(Wall::UNIX_EPOCH, client, local, first);
+    }
+
+    fn finish(mut self, now: Mono) {
+        self.endpoints.handle_timeout(now);
+        let first = std::mem::take(&mut self.stream).finish();
+        self.sunk(&first);
+        let Self { mut reader, mut judge, mut live, .. } = self;
+        reader.finish(&mut |observation| {
+            judge.observe(&observation);
+            live.observe(&observation);
+        });
+        assert_eq!(reader.flows(), 0);
+        let _ = live.take_relays();
+        assert!(judge.finish().rows.keys().all(|key| &*key.vendor == "acme"), "nothing else is listed");
+    }
+}
+
+/// Packets, each behind an octet and its length: the whole of the inspector. The octet says whether the packet stands on Ethernet, and
+/// how long after the one before it comes: a microsecond, doubled so many times.
+pub(crate) fn inspector(mut data: &[u8]) {
+    let mut inspector = Inspector::new();
+    let mut time_ns = 1_000_000_000;
+    let mut count = 0;
+    while let Some((&[how, high, low], rest)) = data.split_first_chunk() {
+        let len = usize::from(u16::from_be_bytes([high, low])).min(rest.len());
+        let Some((bytes, rest)) = rest.split_at_checked(len) else { break };
+        data = rest;
+        time_ns += 1_000_u64 << (how & 0x1f);
+        let link = if how & 0x80 == 0 { LinkType::RAW } else { LinkType::ETHERNET };
+        inspector.frame(&Frame { time_ns, ..Frame::new(link, bytes) });
+        count += 1;
+        assert!(inspector.reader.flows() <= count * 5);
+    }
+    inspector.finish(Mono::from_nanos(time_ns));
 }
