@@ -28,7 +28,7 @@ pub(crate) fn policy(lists: &[(&str, &str)], exceptions: Vec<Exception>) -> Poli
 }
 
 /// Everything that can be switched on.
-fn settings() -> GatewaySettings {
+pub(crate) fn settings() -> GatewaySettings {
     GatewaySettings {
         clients: Clients::Private,
         local: true,
@@ -42,6 +42,7 @@ fn settings() -> GatewaySettings {
             servers: vec!["10.0.0.53/32".parse().unwrap()],
         }),
         dot: Watching::Refuse,
+        learned: Watching::Refuse,
         inspect: Some(Inspection {
             tcp: [80, 443].into(),
             udp: [443].into(),

@@ -30,6 +30,7 @@ mod roles;
 mod routed;
 mod sink;
 mod space;
+mod takeover;
 mod upstream;
 mod verify;
 mod ways;
@@ -143,6 +144,12 @@ fn real_clients_are_told_by_their_names() {
 #[test]
 fn a_new_ban_ends_open_connections() {
     space::within("a_new_ban_ends_open_connections", names::a_new_ban_ends_open_connections);
+}
+
+/// A table of a process before us, or of the boot, is taken over again and again without letting a packet through.
+#[test]
+fn a_table_is_taken_over_without_a_gap() {
+    space::within("a_table_is_taken_over_without_a_gap", takeover::a_table_is_taken_over_without_a_gap);
 }
 
 /// SIGKILL and SIGSTOP under load let no packet through to a listed address and break no other flow.

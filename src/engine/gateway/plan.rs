@@ -97,6 +97,18 @@ pub fn plan(listed: &Listed, policy: &Policy, settings: &GatewaySettings, interf
     }
 }
 
+impl Wanted {
+    /// The same as it stands from the boot until a process of ours takes it over: a step earlier. So a packet that is on its way as that
+    /// happens meets the old chains first, and those that come in their place after them.
+    #[must_use]
+    pub fn at_boot(mut self) -> Self {
+        for (_, priority) in self.hold.chains.iter_mut().filter_map(|chain| chain.hook.as_mut()) {
+            *priority -= 1;
+        }
+        self
+    }
+}
+
 impl GatewaySettings {
     /// The networks of the clients, as far as they are known.
     #[must_use]

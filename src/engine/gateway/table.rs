@@ -114,6 +114,15 @@ impl Family {
         }
     }
 
+    /// The last address.
+    #[must_use]
+    pub const fn greatest(self) -> IpAddr {
+        match self {
+            Self::V4 => IpAddr::V4(Ipv4Addr::BROADCAST),
+            Self::V6 => IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
+        }
+    }
+
     /// The address of all zeroes.
     #[must_use]
     pub const fn least(self) -> IpAddr {

@@ -2,7 +2,7 @@
 
 use super::encode::{self, Queueing};
 use super::kernel::Counted;
-use crate::engine::gateway::{Chain, Elements, Table};
+use crate::engine::gateway::{Chain, Change, Elements, Table};
 use crate::io::sys::netlink::Writer;
 
 pub(super) const SUBSYSTEM: u16 = 10;
@@ -121,6 +121,29 @@ impl<'t> Batch<'t> {
                 encode::elements(m, &mut left, timeout_ms);
             };
             self.message(message, flags, body, &format!("elements of the set {set}"));
+        }
+    }
+
+    /// Changes that lead to the table.
+    pub(super) fn changes(&mut self, changes: &[Change]) {
+        let table = self.table;
+        let chain = |name: &str| table.chains.iter().find(|chain| &*chain.name == name);
+        for change in changes {
+            match change {
+                Change::AddCounter(name) => self.counter(name, Counted::default()),
+                Change::AddSet(name) => self.set(name),
+                Change::AddChain(name) => chain(name).into_iter().for_each(|chain| self.chain(chain)),
+                Change::Fill(name) => {
+                    self.message(DELETE_RULE, 0, |m| m.text(2, name), "the removal of old rules");
+                    chain(name).into_iter().for_each(|chain| self.rules(chain));
+                }
+                Change::RemoveElements(set, elements) => self.elements(DELETE_ELEMENTS, set, elements, None),
+                Change::AddElements(set, elements) => self.elements(NEW_ELEMENTS, set, elements, None),
+                Change::RemoveChain(name) => {
+                    self.message(DELETE_CHAIN, 0, |m| m.text(3, name), "the removal of a chain")
+                }
+                Change::RemoveSet(name) => self.message(DELETE_SET, 0, |m| m.text(2, name), "the removal of a set"),
+            }
         }
     }
 

@@ -398,6 +398,25 @@ pub(super) fn hook(writer: &mut Writer, hook: Hook, priority: i32) {
 
 /// Writes what a set is.
 pub(super) fn set(writer: &mut Writer, set: &Set, id: u32) {
+    for (attribute, number) in (3..).zip(nature(set)) {
+        writer.number(attribute, number);
+    }
+    if set.kind == SetKind::Chains {
+        writer.number(6, DATA_VERDICT);
+    }
+    if let SetKind::Logged { timeout_s, size } = set.kind {
+        writer.nested(9, |inner| inner.number(1, size));
+        writer.attribute(11, &(u64::from(timeout_s) * 1_000).to_be_bytes());
+    }
+    writer.number(10, id);
+    if set.key == Key::Interface {
+        // To the nft program: the key is in the order of the processor, as names of interfaces are to it.
+        writer.attribute(13, &[0, 4, 1, 0, 0, 0]);
+    }
+}
+
+/// Flags, type and length of the key of a set.
+pub(super) const fn nature(set: &Set) -> [u32; 3] {
     const INTERVAL: u32 = 0x4;
     const MAP: u32 = 0x8;
     const TIMEOUT: u32 = 0x10;

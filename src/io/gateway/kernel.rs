@@ -151,6 +151,9 @@ impl Kernel {
     fn replace(&mut self, table: &Table, flags: u32) -> Result<(), KernelError> {
         let silent = KernelError::Silent;
         let there = self.flags(table.name).map_err(silent)?;
+        if there.is_some_and(|there| there & PERSIST == flags & PERSIST) && self.adopt(table, flags)? {
+            return Ok(());
+        }
         let counted = self.counters(table.name)?;
         let keeps = there.is_some_and(|there| there & PERSIST == flags & PERSIST);
         let (chains, sets) = (self.names(GET_CHAIN, table.name, 3)?, self.names(GET_SET, table.name, 2)?);
@@ -196,59 +199,8 @@ impl Kernel {
             return Ok(());
         }
         let mut batch = Batch::new(new, self.sequence, self.queueing);
-        let chain = |name: &str| new.chains.iter().find(|chain| &*chain.name == name);
-        for change in changes {
-            match change {
-                Change::AddCounter(name) => batch.counter(name, Counted::default()),
-                Change::AddSet(name) => batch.set(name),
-                Change::AddChain(name) => {
-                    if let Some(chain) = chain(name) {
-                        batch.chain(chain);
-                    }
-                }
-                Change::Fill(name) => {
-                    batch.message(DELETE_RULE, 0, |m| m.text(2, name), "the removal of old rules");
-                    if let Some(chain) = chain(name) {
-                        batch.rules(chain);
-                    }
-                }
-                Change::RemoveElements(set, elements) => batch.elements(DELETE_ELEMENTS, set, elements, None),
-                Change::AddElements(set, elements) => batch.elements(NEW_ELEMENTS, set, elements, None),
-                Change::RemoveChain(name) => {
-                    batch.message(DELETE_CHAIN, 0, |m| m.text(3, name), "the removal of a chain")
-                }
-                Change::RemoveSet(name) => batch.message(DELETE_SET, 0, |m| m.text(2, name), "the removal of a set"),
-            }
-        }
+        batch.changes(changes);
         self.commit(batch)
-    }
-
-    /// Lets elements of a timed set live for `lifetime` from now on.
-    ///
-    /// # Errors
-    /// What the kernel refuses.
-    pub fn renew(
-        &mut self,
-        table: &Table,
-        set: &str,
-        elements: &Elements,
-        lifetime: Duration,
-    ) -> Result<(), KernelError> {
-        let lifetime = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
-        // An element that is there keeps the end that it has, so it goes first; one that is not there cannot go.
-        for goes_first in [true, false] {
-            let mut batch = Batch::new(table, self.sequence, self.queueing);
-            if goes_first {
-                batch.elements(DELETE_ELEMENTS, set, elements, None);
-            }
-            batch.elements(NEW_ELEMENTS, set, elements, Some(lifetime));
-            match self.commit(batch) {
-                Err(KernelError::Refused { error, .. }) if goes_first && error.raw_os_error() == Some(libc::ENOENT) => {
-                }
-                other => return other,
-            }
-        }
-        Ok(())
     }
 
     /// Removes a table, if it is there; says whether it was.
@@ -335,7 +287,7 @@ impl Kernel {
         }
     }
 
-    fn flags(&mut self, name: &str) -> io::Result<Option<u32>> {
+    pub(super) fn flags(&mut self, name: &str) -> io::Result<Option<u32>> {
         let mut flags = None;
         let take = |body: &[u8]| {
             if attribute(body, 1).is_some_and(|found| text(found) == name) {
@@ -349,7 +301,7 @@ impl Kernel {
     }
 
     /// The names of everything of a kind in a table; `kind` is the attribute that has them.
-    fn names(&mut self, message: u16, table: &str, kind: u16) -> Result<Vec<String>, KernelError> {
+    pub(super) fn names(&mut self, message: u16, table: &str, kind: u16) -> Result<Vec<String>, KernelError> {
         let mut names = Vec::new();
         let take = |body: &[u8]| {
             let is_ours = attribute(body, 1).is_some_and(|name| text(name) == table);

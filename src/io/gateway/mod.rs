@@ -2,6 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | `adopt` | a table that is there goes over into the one that is wanted |
 //! | `batch` | messages of one transaction |
 //! | `encode` | parts of rules, sets and elements as the kernel's attributes |
 //! | `enforcer` | keeps the kernel as it is wanted |
@@ -14,6 +15,7 @@
 //!
 //! No program is needed for it. `gateway plan` prints the same tables in the words of `nft`, and a test loads both ways and compares.
 
+mod adopt;
 mod batch;
 mod encode;
 mod enforcer;
