@@ -82,7 +82,9 @@ fn in_force(settings: &GatewaySettings, policy: &Policy) -> GatewaySettings {
     let mut settings = settings.clone();
     if !policy.settings().enforce {
         settings.redirect = None;
-        settings.dot = if settings.dot == Watching::Off { Watching::Off } else { Watching::Observe };
+        for watching in [&mut settings.dot, &mut settings.learned] {
+            *watching = if *watching == Watching::Off { Watching::Off } else { Watching::Observe };
+        }
     }
     settings
 }

@@ -110,6 +110,7 @@ pub(crate) fn the_printed_plan_is_what_the_kernel_gets() {
             local: false,
             redirect: None,
             dot: Watching::Off,
+            learned: Watching::Observe,
             inspect: None,
             ..settings()
         },

@@ -20,6 +20,7 @@ mod gateway;
 mod hostile;
 mod kernel;
 mod kill;
+mod learned;
 mod load;
 mod malformed;
 mod memory;
@@ -209,6 +210,15 @@ fn a_domains_own_traffic_is_left_alone() {
 #[test]
 fn a_device_is_one_endpoint_wherever_it_is() {
     space::within("a_device_is_one_endpoint_wherever_it_is", devices::a_device_is_one_endpoint_wherever_it_is);
+}
+
+/// Addresses that listed names lead to are recorded, refused where that is wanted, never where others live too, and forgotten.
+#[test]
+fn learned_addresses_are_recorded_refused_and_forgotten() {
+    space::within(
+        "learned_addresses_are_recorded_refused_and_forgotten",
+        learned::learned_addresses_are_recorded_refused_and_forgotten,
+    );
 }
 
 /// A refused name, the vendor's five fallback resolvers and literal addresses are one incident, stopped at every step.

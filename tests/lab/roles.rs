@@ -70,7 +70,7 @@ fn echo(mut stream: TcpStream) {
     }
 }
 
-/// To DNS queries, 192.0.2.80; to everything else, the same again.
+/// To DNS queries 192.0.2.80, or, where the name begins with `to-` and a number, that address there; to everything else, the same again.
 fn answer(socket: &UdpSocket) {
     let is_dns = socket.local_addr().unwrap().port() == 53;
     let mut buffer = [0; 2_048];
@@ -83,7 +83,9 @@ fn answer(socket: &UdpSocket) {
             let is_a = reply[question - 4..question - 2] == [0, 1];
             reply[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, u8::from(is_a), 0, 0, 0, 0]);
             if is_a {
-                reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 80]);
+                let label = String::from_utf8_lossy(&reply[13..13 + usize::from(reply[12])]).to_lowercase();
+                let last = label.strip_prefix("to-").and_then(|number| number.parse().ok()).unwrap_or(80);
+                reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, last]);
             }
         }
         let _ = socket.send_to(&reply, from);

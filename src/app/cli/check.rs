@@ -11,6 +11,7 @@ use crate::app::sync::{Feed, feeds};
 use crate::app::time::believed;
 use crate::base::model::{Decision, RuleFacts, Wall};
 use crate::base::name::Name;
+use crate::io::control::{Command, ask};
 use crate::policy::list::Format;
 use crate::policy::{Explanation, Policy, Subject};
 use ipnet::IpNet;
@@ -53,18 +54,55 @@ pub(super) fn run(args: &CheckArgs, config: &Config, out: &mut Out) -> Result<u8
             Asked::Address(address) => subject.address = Some(*address),
         }
         let explanation = args.client.map_or(&policy, |client| policy.of(client)).explain(&subject);
+        let learned = subject.address.filter(|_| is_of_now(args)).and_then(|address| learned(config, address));
         match args.format {
-            CheckFormat::Text => out.line(&words(text, &explanation, &commits))?,
+            CheckFormat::Text => {
+                out.line(&words(text, &explanation, &commits))?;
+                learned.iter().flat_map(learned_words).try_for_each(|line| out.line(&line))?;
+            }
             CheckFormat::Jsonl => {
                 let mut object = object((text, at, args.client), &explanation, &commits);
                 if let (true, Some(object)) = (args.as_enforced, object.as_object_mut()) {
                     object.insert("enforced".to_owned(), json!(notes));
+                }
+                if let (Some(learned), Some(object)) = (learned, object.as_object_mut()) {
+                    object.insert("learned".to_owned(), learned);
                 }
                 out.json(&object)?;
             }
         }
     }
     if neither.is_empty() { Ok(0) } else { Err(Failure::wrong(neither.join("\n"))) }
+}
+
+/// Whether the question is about what is in force now.
+fn is_of_now(args: &CheckArgs) -> bool {
+    args.at.is_none() && args.rev.is_none() && !args.as_enforced && !args.no_defaults && args.list.is_empty()
+}
+
+/// Which listed names lead to an address, as far as a daemon that runs has learned it.
+fn learned(config: &Config, address: IpAddr) -> Option<Value> {
+    // Without a daemon, or without the right to ask it, nothing is known of it.
+    let answer = ask(&config.store, Command::Learned { address }).ok()?;
+    answer.get("names").is_some().then_some(answer)
+}
+
+fn learned_words(learned: &Value) -> Vec<String> {
+    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(printable).unwrap_or_default();
+    let why = learned.get("why").and_then(Value::as_str).map_or_else(String::new, |why| format!(", because {why}"));
+    let left = learned.get("left_s").and_then(Value::as_u64).unwrap_or_default();
+    let mut lines = vec![format!("  learned  {}{}, for {left} s more", text(learned, "used"), printable(&why))];
+    for name in learned.get("names").and_then(Value::as_array).into_iter().flatten() {
+        lines.push(format!(
+            "  from     {} led there: said by {}, {} times, first {}, last {}",
+            text(name, "name"),
+            text(name, "source"),
+            name.get("count").and_then(Value::as_u64).unwrap_or_default(),
+            text(name, "first"),
+            text(name, "last"),
+        ));
+    }
+    lines
 }
 
 /// The moment of `--at`, or now.

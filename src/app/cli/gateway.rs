@@ -242,6 +242,12 @@ fn words(status: &Value) -> String {
             text("/inspect/packets"),
             text("/inspect/refused")
         ));
+        lines.push(format!(
+            "  learned   {} addresses: {} observed, {} refused",
+            text("/learned/addresses"),
+            text("/learned/observed"),
+            text("/learned/refused")
+        ));
         lines.push(format!("  mended    {} times", text("/mended/times")));
     }
     if status.get("refused").is_some_and(|refused| !refused.is_null()) {

@@ -2,7 +2,6 @@
 
 use super::check::Problems;
 use super::file;
-use crate::app::time::parse_span;
 use crate::base::model::Stage;
 use crate::base::name::Name;
 use crate::io::sync::remote::Transport;
@@ -176,10 +175,10 @@ fn git(p: &mut Problems<'_>, list: &file::Blocklist, url: &Spanned<String>, base
         }
     };
     let every = match &list.every {
-        Some(at) => span(p, at, "every"),
+        Some(at) => p.span(at, "every"),
         None => Some(file::EVERY_DEFAULT),
     };
-    let promise = list.promise.as_ref().map(|at| span(p, at, "promise"));
+    let promise = list.promise.as_ref().map(|at| p.span(at, "promise"));
     let file = |at: &Option<Spanned<PathBuf>>| at.as_ref().map(|at| base.join(at.get_ref()));
     let transport =
         Transport { ca: file(&list.ca), ssh_key: file(&list.ssh_key), known_hosts: file(&list.known_hosts) };
@@ -220,16 +219,6 @@ fn reference(p: &mut Problems<'_>, list: &file::Blocklist, url: &Spanned<String>
         return p.parse(at, "tag", form).map(Reference::Tag);
     }
     p.parse(list.commit.as_ref()?, "commit", form).map(Reference::Commit)
-}
-
-fn span(p: &mut Problems<'_>, at: &Spanned<String>, key: &str) -> Option<Duration> {
-    match parse_span(at.get_ref()) {
-        Ok(span) => Some(span),
-        Err(why) => {
-            p.push(at, &format!("{key}: {why}"));
-            None
-        }
-    }
 }
 
 /// Lists of one repository and reference come from one commit, so that one file says who may sign it.

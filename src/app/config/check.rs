@@ -8,6 +8,7 @@ use super::sinkhole;
 use super::upstream::{self, Resolving, Upstreams};
 use super::{ConfigError, Source};
 use super::{clients, local};
+use crate::app::time::parse_span;
 use crate::base::model::{BlockAnswer, PurposeSelector, Wall};
 use crate::base::name::Name;
 use crate::io::listen::{Forwarder, LimitSettings};
@@ -20,6 +21,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 use toml::Spanned;
 
 /// Workers for one address; more would only share out the same cores.
@@ -121,6 +123,11 @@ impl Problems<'_> {
         T::Err: std::fmt::Display,
     {
         all.iter().filter_map(|at| self.parse(at, key, form)).collect()
+    }
+
+    /// A stretch of time, like `24h`.
+    pub(super) fn span(&mut self, at: &Spanned<String>, key: &str) -> Option<Duration> {
+        parse_span(at.get_ref()).map_err(|why| self.push(at, &format!("{key}: {why}"))).ok()
     }
 
     pub(super) fn bound<T: PartialOrd + Copy + std::fmt::Display>(

@@ -6,6 +6,7 @@ use crate::engine::gateway::{Clients, GatewaySettings, Handling, Inspection, Mas
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 use toml::Spanned;
 
 /// The table as it is written.
@@ -38,6 +39,12 @@ pub struct Gateway {
     pub dns_servers: Vec<Spanned<String>>,
     /// `"observe"`, `"refuse"` or `"off"`.
     pub dot: Spanned<String>,
+    /// What is done with addresses that listed names lead to: the same words.
+    pub learned: Spanned<String>,
+    /// How long one is remembered.
+    pub learned_for: Spanned<String>,
+    /// How often blocked names are asked for, or `"never"`.
+    pub learn_every: Spanned<String>,
     /// Whether names in the first packets are looked at.
     pub inspect: bool,
     /// On which ports of TCP.
@@ -69,6 +76,9 @@ impl Default for Gateway {
             internal_networks: internal.map(|net| spanned(net.to_owned())).to_vec(),
             dns_servers: Vec::new(),
             dot: spanned("observe".to_owned()),
+            learned: spanned("observe".to_owned()),
+            learned_for: spanned("24h".to_owned()),
+            learn_every: spanned("never".to_owned()),
             inspect: true,
             inspect_tcp: [80, 443].map(spanned).to_vec(),
             inspect_udp: vec![spanned(443)],
@@ -86,21 +96,27 @@ pub struct GatewayConfig {
     pub enabled: bool,
     /// Whether others are kept from changing the table of listed addresses.
     pub protect: bool,
+    /// How long a learned address is remembered after an answer.
+    pub learned_for: Duration,
+    /// How often blocked names are asked for.
+    pub learn_every: Option<Duration>,
     /// How.
     pub settings: GatewaySettings,
 }
 
 impl GatewayConfig {
     /// Whether the parts that are settled when the daemon starts are the same: whether it enforces, who may change the table, the group,
-    /// the port of the redirect, the queues and the bits of marks.
+    /// the port of the redirect, the queues and the bits of marks, how long and how often is learned.
     #[must_use]
     pub fn starts_as(&self, other: &Self) -> bool {
         let port = |config: &Self| config.settings.redirect.as_ref().map(|redirect| redirect.port);
         let queues = |config: &Self| {
             config.settings.inspect.as_ref().map(|inspect| (inspect.queue, inspect.queues, inspect.mask))
         };
+        let learns = |config: &Self| (config.learned_for, config.learn_every);
         (self.enabled, self.protect, self.settings.log_group)
             == (other.enabled, other.protect, other.settings.log_group)
+            && learns(self) == learns(other)
             && port(self) == port(other)
             && queues(self) == queues(other)
     }
@@ -109,6 +125,7 @@ impl GatewayConfig {
     #[must_use]
     pub fn running_as(mut self, started: &Self) -> Self {
         (self.enabled, self.protect) = (started.enabled, started.protect);
+        (self.learned_for, self.learn_every) = (started.learned_for, started.learn_every);
         self.settings.log_group = started.settings.log_group;
         let port = started.settings.redirect.as_ref().map(|redirect| redirect.port);
         self.settings.redirect = self.settings.redirect.zip(port).map(|(redirect, port)| Redirect { port, ..redirect });
@@ -137,9 +154,17 @@ pub(super) fn check(p: &mut Problems<'_>, file: &Gateway) -> GatewayConfig {
         servers: networks(p, &file.dns_servers, "dns_servers"),
     };
     let inspect = inspection(p, file);
+    let learned_for = p.span(&file.learned_for, "learned_for").unwrap_or_default();
+    if learned_for > LEARNED_FOR_MAX {
+        p.push(&file.learned_for, "learned_for is 30 days at most: addresses change hands");
+    }
+    let is_never = file.learn_every.get_ref() == "never";
+    let learn_every = if is_never { None } else { p.span(&file.learn_every, "learn_every") };
     GatewayConfig {
         enabled: file.enabled,
         protect: file.protect,
+        learned_for,
+        learn_every: learn_every.map(|every| every.max(LEARN_EVERY_MIN)),
         settings: GatewaySettings {
             clients: if clients.is_empty() { Clients::Private } else { Clients::Networks(clients) },
             local: file.local,
@@ -148,12 +173,19 @@ pub(super) fn check(p: &mut Problems<'_>, file: &Gateway) -> GatewayConfig {
             observe: file.observe,
             log_group: p.bound(&file.log_group, "log_group", 1, u16::MAX),
             redirect: file.redirect_dns.then_some(redirect),
-            dot: p.parse(&file.dot, "dot", "write \"observe\", \"refuse\" or \"off\"").unwrap_or(Watching::Observe),
+            dot: p.parse(&file.dot, "dot", WATCHING).unwrap_or(Watching::Observe),
+            learned: p.parse(&file.learned, "learned", WATCHING).unwrap_or(Watching::Observe),
             inspect: file.inspect.then_some(inspect).flatten(),
         },
     }
 }
 
+/// What may be written for [`Watching`].
+const WATCHING: &str = "write \"observe\", \"refuse\" or \"off\"";
+/// The longest time that a learned address is remembered.
+const LEARNED_FOR_MAX: Duration = Duration::from_secs(30 * 86_400);
+/// The shortest time between two rounds of questions for blocked names: upstream is no toy.
+const LEARN_EVERY_MIN: Duration = Duration::from_secs(60);
 /// Queues are threads.
 const QUEUES_MAX: u16 = 64;
 

@@ -32,6 +32,7 @@ pub(super) fn handler(activator: Arc<Activator>, about: Arc<About>) -> Handler {
         }
         Command::GatewayApply { login } => on_gateway(&about, |gateway| gateway.apply(login)),
         Command::GatewayRemove => on_gateway(&about, Gateway::remove),
+        Command::Learned { address } => on_gateway(&about, |gateway| Ok(gateway.learned(address))),
         Command::GatewayStatus => on_gateway(&about, |gateway| Ok(gateway.status())),
         Command::Rollback { list, revision } => wished(&about, Some(&list), &Wish::Rollback(revision)),
         Command::Pin { list, revision } => wished(&about, Some(&list), &Wish::Pin(revision)),

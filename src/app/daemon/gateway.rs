@@ -1,18 +1,23 @@
 //! The gateway while the daemon runs: the kernel follows the policy, what others change is mended, what it logs goes to the ledger.
 
+mod told;
+
+pub(in crate::app) use told::object;
+
 use super::activate::{Activator, Alarm};
+use super::learning::{Learning, Wanted, WireTap};
 use super::names::Names;
 use super::ways::{Asked, Told, Ways};
 use crate::app::config::{Config, GatewayConfig};
-use crate::app::gateway::{GatewayError, Prepared, facts, login, prepare, wants};
+use crate::app::gateway::{GatewayError, Prepared, facts, login, prepare};
 use crate::base::model::Wall;
-use crate::engine::gateway::{ANSWERING, GatewaySettings, Marked, Packet, UNLOGGED, hit};
-use crate::io::gateway::{Counted, Enforcer, Found, Held, Log, Logged, Queue, Queueing, Renewer, System, Watch};
+use crate::engine::gateway::{ANSWERING, GatewaySettings, Marked, Packet, Watching, hit};
+use crate::io::gateway::{Enforcer, Log, Logged, Queue, Queueing, Renewer, System, Teaching, Watch};
 use crate::io::listen::Networks;
 use crate::io::store::{Gap, GapReason};
 use crate::io::sys::clock;
 use crate::io::sys::plane::{Plane, Recorder};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
@@ -53,6 +58,7 @@ pub(super) struct Gateway {
     queues: Mutex<Vec<Queue>>,
     /// Whose queries are answered where redirected ones arrive.
     clients: Networks,
+    learning: Learning,
     log: LogCounters,
     stop: AtomicBool,
 }
@@ -119,6 +125,7 @@ impl Gateway {
             names,
             queues: Mutex::new(queues.unwrap_or_default()),
             clients: Networks::default(),
+            learning: Learning::new(activator, config.gateway.learned_for, config.gateway.learn_every),
             log: LogCounters::default(),
             stop: AtomicBool::new(false),
         })))
@@ -129,12 +136,31 @@ impl Gateway {
         Arc::clone(&self.clients)
     }
 
+    /// Where whoever inspects interfaces tells of answers.
+    pub(super) fn wire_tap(&self) -> WireTap {
+        self.learning.tap()
+    }
+
+    /// What is known of an address that listed names may lead to.
+    pub(super) fn learned(&self, address: IpAddr) -> Value {
+        self.learning.about(address, self.learns())
+    }
+
+    fn learns(&self) -> Wanted {
+        match self.enforced().map(|settings| settings.learned) {
+            None | Some(Watching::Off) => Wanted::Nothing,
+            Some(Watching::Observe) => Wanted::Observe,
+            Some(Watching::Refuse) => Wanted::Refuse,
+        }
+    }
+
     /// Puts the policy in force and starts the threads that keep it so.
     pub(super) fn start(self: &Arc<Self>, plane: &Arc<Plane>, asked: Asked) -> Result<Threads, GatewayError> {
         let (group, watch) =
             (self.state().config.settings.log_group, Watch::open(TICK).map_err(crate::io::gateway::LogError::Other)?);
-        let (log, renewer) = (Log::open(group, TICK)?, Renewer::open()?);
+        let (log, renewer, teaching) = (Log::open(group, TICK)?, Renewer::open()?, Teaching::open()?);
         self.follow();
+        let (learner, asker, cache) = (Arc::clone(self), Arc::clone(self), Arc::clone(&plane.cache));
         let (keeper, reader) = (Arc::clone(self), Arc::clone(self));
         let ways = Ways::new(&self.activator, asked);
         let spawn =
@@ -146,7 +172,15 @@ impl Gateway {
         let mut threads = vec![
             spawn("gateway", Box::new(move || keeper.keep(watch))).map_err(other)?,
             spawn("gateway-log", Box::new(move || reader.read(log, renewer, (plane, ways)))).map_err(other)?,
+            spawn(
+                "gateway-learn",
+                Box::new(move || learner.learning.learn(&cache, teaching, &learner.stop, || learner.learns())),
+            )
+            .map_err(other)?,
         ];
+        if self.learning.asks() {
+            threads.push(spawn("gateway-ask", Box::new(move || asker.learning.ask(&asker.stop))).map_err(other)?);
+        }
         threads.extend(names.into_iter().flatten());
         Ok(Threads(threads))
     }
@@ -213,7 +247,8 @@ impl Gateway {
         let policy = self.activator.policy();
         let config = self.activator.with_config(Config::clone);
         // Names are looked up and ranges computed without the lock: others ask for the status meanwhile.
-        let prepared = prepare(&policy, &config.gateway, system, &facts(&config, system, login));
+        let facts = facts(&config, system, login);
+        let prepared = prepare(&policy, &config.gateway, system, &facts);
         self.clients.store(Arc::new(config.gateway.settings.client_networks(&system.interfaces)));
         let mut state = self.state();
         state.config = config.gateway;
@@ -246,6 +281,7 @@ impl Gateway {
         }
         let refused = state.refused.clone();
         drop(state);
+        self.learning.in_force(Some(facts));
         let alarm =
             refused.map(|why| format!("the gateway does not follow the policy, the kernel stays as it was: {why}"));
         self.activator.set_alarm(Alarm::Gateway, alarm);
@@ -272,6 +308,7 @@ impl Gateway {
         };
         let is_new = state.mended.0 <= 1 || sentence.is_none();
         drop(state);
+        self.learning.in_force(None);
         // A storm is one alarm.
         if is_new || !self.activator.has_alarm(&Alarm::Mended) {
             self.activator.set_alarm(Alarm::Mended, sentence);
@@ -292,7 +329,11 @@ impl Gateway {
             let mut heard = None;
             let read = log.read(|Logged { marked, packet, name }| {
                 let now = *heard.get_or_insert_with(clock::now);
-                match hit(&policy, &packet, marked) {
+                let hit = match marked.is_learned() {
+                    true => self.learning.hit(&policy, packet.destination, packet.port, !marked.passed()),
+                    false => hit(&policy, &packet, marked),
+                };
+                match hit {
                     Some(hit) => recorder.record(now, &policy, packet.source, &hit),
                     None => self.unlisted(marked, &packet, now.wall),
                 }
@@ -386,68 +427,6 @@ impl Gateway {
         Some(settings)
     }
 
-    /// What may be missing in the ledger: who sent packets that only the counters have.
-    pub(super) fn warnings(&self) -> Vec<String> {
-        let counters = self.state().enforcer.found().unwrap_or_default().counters;
-        let unlogged = counters.get(UNLOGGED).map_or(0, |counted| counted.packets);
-        let lost = self.log.lost.load(Ordering::Relaxed);
-        let queueing = self.state().enforcer.queueing();
-        let is_blind = self.state().config.settings.inspect.is_some() && queueing == Queueing::Missing;
-        let blind = is_blind.then(|| {
-            "gateway: names of connections are not looked at: this kernel lets no packet wait for us (CONFIG_NFT_QUEUE, or \
-             CONFIG_NFT_COMPAT with CONFIG_NETFILTER_XT_TARGET_NFQUEUE)"
-                .to_owned()
-        });
-        let why = [
-            (unlogged, "had no room among those that are recorded"),
-            (lost, "were lost on the way from the kernel to us"),
-        ];
-        let missing = why.into_iter().filter(|(packets, _)| *packets > 0);
-        missing
-            .map(|(packets, why)| format!("gateway: {packets} packets {why}: endpoints may be missing in the report"))
-            .chain(blind)
-            .collect()
-    }
-
-    /// How it goes.
-    pub(super) fn status(&self) -> Value {
-        let mut state = self.state();
-        let found = state.enforcer.found().unwrap_or_default();
-        let mut object = object(&found);
-        object.insert("enabled".to_owned(), true.into());
-        object.insert("removed".to_owned(), state.removed.into());
-        object.insert("epoch".to_owned(), state.planned.into());
-        object.insert("refused".to_owned(), state.refused.clone().into());
-        let ranges =
-            state.prepared.as_ref().map(|prepared| json!({"block": prepared.blocked, "observe": prepared.observed}));
-        object.insert("ranges".to_owned(), ranges.unwrap_or_default());
-        object.insert("queue".to_owned(), state.enforcer.queueing().as_str().into());
-        object.insert("inspect".to_owned(), self.names.as_ref().map(|names| names.status()).into());
-        object.insert("wants".to_owned(), wants(&state.system.interfaces).into());
-        object.insert("mended".to_owned(), json!({"times": state.mended.0, "last": state.mended.2}));
-        drop(state);
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counters = &self.log;
-        let bypasses = counters.bypasses.lock().unwrap_or_else(PoisonError::into_inner);
-        let bypasses: Vec<Value> = bypasses
-            .iter()
-            .map(|((client, resolver), (count, last))| {
-                json!({"endpoint": client, "resolver": resolver, "count": count, "last": last.to_string()})
-            })
-            .collect();
-        object.insert("bypass".to_owned(), bypasses.into());
-        let log = json!({
-            "lost": count(&counters.lost),
-            "foreign": count(&counters.foreign),
-            "unlisted": count(&counters.unlisted),
-            "renewals_failed": count(&counters.renewals_failed),
-            "bypass_dropped": count(&counters.bypasses_dropped),
-        });
-        object.insert("log".to_owned(), log);
-        object.insert("ways".to_owned(), counters.ways.lock().unwrap_or_else(PoisonError::into_inner).object());
-        object.into()
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         // Whoever panicked with the lock left a state that was whole before its last assignment.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -461,21 +440,4 @@ impl Gateway {
             let _ = thread.join();
         }
     }
-}
-
-/// What the kernel has, for people and programs.
-pub(in crate::app) fn object(found: &Found) -> Map<String, Value> {
-    let held = |held: Option<Held>| match held {
-        None => "absent",
-        Some(Held::Owned) => "owned",
-        Some(Held::Plain) => "plain",
-    };
-    let counted = |counted: &Counted| json!({"packets": counted.packets, "octets": counted.octets});
-    let counters: Map<String, Value> =
-        found.counters.iter().map(|(name, count)| (name.clone(), counted(count))).collect();
-    let mut object = Map::new();
-    object.insert("hold".to_owned(), held(found.hold).into());
-    object.insert("main".to_owned(), held(found.main).into());
-    object.insert("counters".to_owned(), counters.into());
-    object
 }

@@ -2,6 +2,7 @@
 //! it from an interface or from a queue of the kernel.
 
 use super::gateway::Gateway;
+use super::learning::WireTap;
 use crate::base::model::{
     Channel, Destination, Device, DeviceNote, Fact, Mono, Now, Origin, Sighting, Wall, is_tester,
 };
@@ -39,14 +40,22 @@ pub(super) struct Shared {
     listen: Vec<SocketAddr>,
     /// Where the sinkhole takes connections.
     sinkhole: Vec<SocketAddr>,
+    /// Where answers of others' resolvers are told, if anybody learns from them.
+    tap: Option<WireTap>,
     /// What others record; swapped when the machine or the config changes.
     pub(super) elsewhere: Arc<ArcSwap<Elsewhere>>,
 }
 
 impl Shared {
-    pub(super) fn new(plane: &Arc<Plane>, ledger: Sender, listen: &[SocketAddr], sinkhole: &[SocketAddr]) -> Self {
+    pub(super) fn new(
+        plane: &Arc<Plane>,
+        ledger: Sender,
+        listen: &[SocketAddr],
+        sinkhole: &[SocketAddr],
+        tap: Option<WireTap>,
+    ) -> Self {
         let (listen, sinkhole) = (listen.to_vec(), sinkhole.to_vec());
-        Self { plane: Arc::clone(plane), ledger, listen, sinkhole, elsewhere: Arc::default() }
+        Self { plane: Arc::clone(plane), ledger, listen, sinkhole, tap, elsewhere: Arc::default() }
     }
 
     /// Looks what the resolver and the gateway record. To be called now and then; it may wait for the gateway.
@@ -115,11 +124,19 @@ impl Inspection {
 
     /// Reads a frame. What it shows to be an attempt is told to `see`, which may change what became of it, and recorded.
     pub(super) fn frame(&mut self, frame: &Frame<'_>, see: &mut dyn FnMut(&mut Attempt)) {
-        let (judge, endpoints) = (&mut self.judge, &mut self.endpoints);
+        let (judge, endpoints, elsewhere) = (&mut self.judge, &mut self.endpoints, &self.elsewhere);
+        let tap = self.shared.tap.as_ref();
         let now = Mono::from_nanos(frame.time_ns);
         self.reader.handle_frame(now, frame, &mut |observation| match observation {
             Observation::Sender(_, packet) => endpoints.handle_packet(now, packet),
-            other => judge.observe(&other),
+            other => {
+                if let (Observation::Answer(_, ends, message), Some(tap)) = (&other, tap)
+                    && ![ends.src, ends.dst].iter().any(|end| elsewhere.own.contains(end))
+                {
+                    tap.tell(message);
+                }
+                judge.observe(&other);
+            }
         });
         self.record(see);
     }

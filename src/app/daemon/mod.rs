@@ -8,6 +8,8 @@
 //! | `sync` | lists from git: remotes asked when they are due, one at a time |
 //! | `gateway` | keeps the kernel as the policy wants it |
 //! | `gateway-log` | packets that the kernel logs; renews what lapses without us |
+//! | `gateway-learn` | answers, and the sets of addresses that come of them |
+//! | `gateway-ask` | asks our upstream where blocked names lead, if that is wanted |
 //! | `inspect-N` | one an interface of `[inspect]`: frames, attempts |
 //! | `queue-…` | one a queue: first packets of connections through the gateway |
 //! | `ledger` | the only writer of the database |
@@ -21,6 +23,7 @@
 //! | `sinkhole` | what blocked names lead to, and what it hears |
 //! | `inspect` | interfaces watched, on threads of their own |
 //! | `inspection` | the inspector's engine with its way to the ledger, for one thread |
+//! | `learning` | addresses that listed names lead to |
 //! | `names` | names in the first packets of connections through the gateway |
 //! | `servers` | who is asked, followed where the system says it |
 //! | `status` | how it goes, as JSON |
@@ -34,6 +37,7 @@ mod follow;
 pub(super) mod gateway;
 mod inspect;
 mod inspection;
+mod learning;
 mod names;
 mod servers;
 mod sinkhole;
@@ -142,8 +146,9 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
     let running = wire::start(&activator, (resolving, Arc::clone(&plane)), opened, upstreams.clone(), clients)?;
     running.sink(&sinkhole, sockets);
     let enforcing = gateway.as_ref().map(|gateway| gateway.start(&plane, asked)).transpose()?;
-    let inspect =
-        Inspect::new(&activator, gateway.as_ref(), Shared::new(&plane, sender, &addresses, sinkhole.listen()));
+    let tap = gateway.as_ref().map(|gateway| gateway.wire_tap());
+    let shared = Shared::new(&plane, sender, &addresses, sinkhole.listen(), tap);
+    let inspect = Inspect::new(&activator, gateway.as_ref(), shared);
     let inspecting = inspect.as_ref().map(|inspect| inspect.start()).transpose()?;
     let (listen, store) = (addresses, writer.counters());
     let about = Arc::new(status::About {

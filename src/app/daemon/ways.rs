@@ -227,8 +227,8 @@ impl Ways {
             *at,
             match marked {
                 Marked::Dns => Came::Answered,
-                Marked::Block | Marked::DotRefused => Came::Stopped,
-                Marked::Observe | Marked::DotObserved => Came::Passed,
+                Marked::Block | Marked::DotRefused | Marked::LearnedRefused => Came::Stopped,
+                Marked::Observe | Marked::DotObserved | Marked::LearnedObserved => Came::Passed,
             },
         );
         self.judge.observe(&Observation::Begin(at, ends));

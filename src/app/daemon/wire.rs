@@ -57,7 +57,9 @@ pub(super) fn planes(
     tap: Option<Tap>,
 ) -> (Arc<Plane>, Arc<Plane>) {
     let (octets, stale_max) = activator.with_config(|config| (config.cache_octets, config.resolving.stale_max));
-    let cache = Arc::new(Cache::with_stale(octets, rand::random(), stale_max));
+    let cache = Cache::with_stale(octets, rand::random(), stale_max);
+    // Only a gateway learns from answers.
+    let cache = Arc::new(if tap.is_some() { cache.telling() } else { cache });
     let plane = |tap: Option<Tap>| {
         let ledger = ledger.clone();
         Arc::new(Plane {

@@ -5,7 +5,7 @@ use crate::base::model::{Decision, Purpose};
 use crate::policy::{Policy, RuleId, Span};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 /// Ranges of one kernel set; the kernel holds some hundred octets for each.
@@ -85,7 +85,7 @@ impl Listed {
             }
         }
         let mapped: Vec<_> =
-            ranges.iter().filter_map(|(range, kind)| Some((nat64(*range)?, Arc::clone(kind)))).collect();
+            ranges.iter().filter_map(|(range, kind)| Some((nat64_range(*range)?, Arc::clone(kind)))).collect();
         ranges.extend(mapped);
         ranges.sort_by_key(|(range, _)| *range);
         if ranges.len() > RANGES_MAX || kinds.len() > KINDS_MAX {
@@ -119,12 +119,15 @@ fn is_nat64(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if u128::from(v6) >> 32 == NAT64 >> 32)
 }
 
-fn nat64(range: Range) -> Option<Range> {
-    let mapped = |v4: Ipv4Addr| IpAddr::V6(Ipv6Addr::from(NAT64 | u128::from(u32::from(v4))));
-    match (range.first, range.last) {
-        (IpAddr::V4(first), IpAddr::V4(last)) => Some(Range { first: mapped(first), last: mapped(last) }),
-        _ => None,
-    }
+fn nat64_range(range: Range) -> Option<Range> {
+    Some(Range { first: nat64(range.first)?, last: nat64(range.last)? })
+}
+
+/// The NAT64 form of an IPv4 address.
+#[must_use]
+pub fn nat64(address: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V4(v4) = address else { return None };
+    Some(Ipv6Addr::from(NAT64 | u128::from(u32::from(v4))).into())
 }
 
 #[cfg(test)]
@@ -136,12 +139,21 @@ pub(super) mod tests {
 
     /// A policy of lists of ranges: id, stage, prefixes.
     pub(in crate::engine::gateway) fn policy(lists: &[(&str, Stage, &str)], exceptions: Vec<Exception>) -> Policy {
+        let lists: Vec<_> = lists.iter().map(|(id, stage, nets)| (*id, *stage, Format::Ranges, *nets)).collect();
+        policy_of(&lists, exceptions)
+    }
+
+    /// A policy of lists: id, stage, format, what is listed.
+    pub(in crate::engine::gateway) fn policy_of(
+        lists: &[(&str, Stage, Format, &str)],
+        exceptions: Vec<Exception>,
+    ) -> Policy {
         let mut builder = RuleSetBuilder::new();
-        for (id, stage, nets) in lists {
+        for (id, stage, format, nets) in lists {
             let (id, stage) = (Arc::from(*id), Some(*stage));
             let list = List { file: Arc::clone(&id), id, revision: "1".into(), stage, expires: None };
             let text = nets.replace(' ', "\n") + "\n";
-            builder.add_blocklist(list, Format::Ranges, &mut text.as_bytes()).unwrap();
+            builder.add_blocklist(list, *format, &mut text.as_bytes()).unwrap();
         }
         let settings = Settings { exceptions, ..Settings::default() };
         Policy::new(1, Arc::new(builder.finish()), Arc::new(settings), Wall::UNIX_EPOCH)

@@ -18,6 +18,7 @@
 //! | `diff` | from one table to another without a gap |
 //! | `guard` | what enforcement must not cut off |
 //! | `along` | what an address set takes along |
+//! | `learned` | addresses that listed names lead to |
 //! | `reset` | the reset of a connection |
 //! | `seen` | a packet that the kernel logged, as an attempt |
 
@@ -25,6 +26,7 @@ mod along;
 mod diff;
 mod guard;
 mod inspect;
+mod learned;
 mod listed;
 mod marks;
 mod plan;
@@ -38,11 +40,12 @@ pub use along::{Along, along};
 pub use diff::{Change, diff};
 pub use guard::{Cut, Dependency, Facts, cuts};
 pub use inspect::{INSPECTED, REFUSED};
-pub use listed::{Kind, Listed, TooManyRanges};
+pub use learned::{About, LEARNED_MAX, Learned, LearnedCounters, Source, Taught, Teacher, Use, Why, blocked_names};
+pub use listed::{Kind, Listed, TooManyRanges, nat64};
 pub use marks::{Mask, State};
 pub use plan::{
-    ANSWERING, HOLD, INSPECT_TCP, INSPECT_UDP, Interfaces, LISTED_V4, LISTED_V6, LOGGED_SHARE, MAIN, UNLOGGED, Wanted,
-    plan,
+    ANSWERING, HOLD, INSPECT_TCP, INSPECT_UDP, Interfaces, LEARNED_OBSERVED, LEARNED_REFUSED, LISTED_V4, LISTED_V6,
+    LOGGED_SHARE, MAIN, UNLOGGED, Wanted, plan,
 };
 pub use reset::reset;
 pub use seen::{Marked, Packet, hit, question};

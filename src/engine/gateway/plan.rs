@@ -33,6 +33,11 @@ pub const INSPECT_TCP: &str = "inspect-tcp";
 /// The same for UDP.
 pub const INSPECT_UDP: &str = "inspect-udp";
 
+/// The sets of learned addresses that pass and are recorded, for IPv4 and IPv6.
+pub const LEARNED_OBSERVED: [&str; 2] = ["learned4", "learned6"];
+/// The same for those that are refused.
+pub const LEARNED_REFUSED: [&str; 2] = ["learned-refused4", "learned-refused6"];
+
 /// Packets a second of one source that are logged for each vendor and purpose, and how many at once.
 pub const LOGGED_SHARE: (u64, u32) = (10, 20);
 
@@ -215,7 +220,9 @@ fn spared(policy: &Policy, family: Family) -> impl Iterator<Item = Rule> + '_ {
 
 fn main(settings: &GatewaySettings, interfaces: &Interfaces, epoch: u64) -> Table {
     let mut table = Table { name: MAIN, ..Table::default() };
-    if settings.redirect.is_none() && settings.dot == Watching::Off && settings.inspect.is_none() {
+    let watched = [settings.dot, settings.learned].into_iter().any(|watching| watching != Watching::Off);
+    let is_forwarding = watched || settings.inspect.is_some();
+    if settings.redirect.is_none() && !is_forwarding {
         return table;
     }
     let who = Who::new(&mut table, settings, interfaces);
@@ -228,8 +235,8 @@ fn main(settings: &GatewaySettings, interfaces: &Interfaces, epoch: u64) -> Tabl
     if settings.dot != Watching::Off {
         rules.extend(dot(&mut table, settings, &who));
     }
-    rules.extend(inspect);
-    if settings.dot != Watching::Off || settings.inspect.is_some() {
+    rules.extend(last);
+    if is_forwarding {
         table.chains.push(Chain { name: "forward".into(), hook: Some((Hook::Forward, MAIN_PRIORITY)), rules });
     }
     table
@@ -248,6 +255,53 @@ fn dot(table: &mut Table, settings: &GatewaySettings, who: &Who) -> Vec<Rule> {
     table.chains.push(Chain { name: Arc::clone(&name), hook: None, rules });
     let to = |family| vec![who.from(family), Part::ToPort(DOT), Part::Then(Then::Jump(Arc::clone(&name)))];
     Family::BOTH.map(to).to_vec()
+}
+
+/// The chain where this machine's own packets enter: by learned addresses and by names. What it sends itself is left alone.
+fn add_output(
+    table: &mut Table,
+    interfaces: &Interfaces,
+    (first, learned, local): (&[Rule], &[(Family, Rule)], &[Rule]),
+) {
+    if learned.is_empty() && local.is_empty() {
+        return;
+    }
+    let loopback = LOOPBACK.iter().filter_map(|net| net.parse().ok());
+    let own: Vec<IpNet> = interfaces.own.iter().copied().map(IpNet::from).chain(loopback).collect();
+    // Resets that end a connection at its server are ours.
+    let mut rules = vec![vec![Part::IsReset, Part::Then(Then::Return)]];
+    for family in Family::BOTH {
+        let name = format!("own{}", family.digit());
+        let own = table.set(&name, Key::Address(family), SetKind::Ranges, ranges(&own, family));
+        rules.push(vec![Part::To(family, own), Part::Then(Then::Return)]);
+    }
+    rules.extend(first.iter().cloned());
+    rules.extend(learned.iter().map(|(_, rule)| rule.clone()));
+    rules.extend(local.iter().cloned());
+    table.chains.push(Chain { name: "output".into(), hook: Some((Hook::Output, MAIN_PRIORITY)), rules });
+}
+
+/// The sets of learned addresses and their chains, and the rules that lead there. Only who learns says what is in the sets.
+fn learned(table: &mut Table, settings: &GatewaySettings) -> Vec<(Family, Rule)> {
+    let mut rules = Vec::new();
+    let kinds = [
+        (LEARNED_REFUSED, "learned/block", "interdict learned refused", settings.learned == Watching::Refuse),
+        (LEARNED_OBSERVED, "learned/observe", "interdict learned observed", settings.learned != Watching::Off),
+    ];
+    for (sets, name, word, _) in kinds.into_iter().filter(|(.., is_wanted)| *is_wanted) {
+        let name: Arc<str> = name.into();
+        table.counters.insert(UNLOGGED.into());
+        let refuses = sets == LEARNED_REFUSED;
+        let mut chain = if refuses { Vec::new() } else { first_only() };
+        chain.extend(logged(table, &name, word, settings.log_group));
+        chain.extend(refuses.then(refusal).into_iter().flatten());
+        table.chains.push(Chain { name: Arc::clone(&name), hook: None, rules: chain });
+        for (family, set) in Family::BOTH.into_iter().zip(sets) {
+            let set = table.set(set, Key::Address(family), SetKind::Timed, Elements::new());
+            rules.push((family, vec![Part::To(family, set), Part::Then(Then::Jump(Arc::clone(&name)))]));
+        }
+    }
+    rules
 }
 
 fn add_redirect(
@@ -348,6 +402,7 @@ mod tests {
             log_group: 7,
             redirect: None,
             dot: Watching::Off,
+            learned: Watching::Off,
             inspect: None,
         }
     }
@@ -469,6 +524,58 @@ mod tests {
         let hold = planned(&settings(), vec![over, of_a_group, exception]).hold;
         let rows = ["ip saddr 10.1.0.0/16 ip daddr 192.0.2.9/32 return", "ip daddr vmap @listed4"];
         assert_eq!(rules(&hold, "listed4"), rows);
+    }
+
+    #[test]
+    fn learned_addresses_pass_and_are_refused_only_where_that_is_wanted() {
+        let of = |learned| planned(&GatewaySettings { learned, ..settings() }, Vec::new()).main;
+        let main = of(Watching::Observe);
+        let observed = [
+            "ip saddr @clients4 ip daddr @learned4 jump learned/observe",
+            "ip6 saddr @clients6 ip6 daddr @learned6 jump learned/observe",
+        ];
+        assert_eq!(rules(&main, "forward")[1..], observed);
+        let chain = rules(&main, "learned/observe");
+        assert_eq!(chain[..2], ["ct state established,related return", "counter name \"learned/observe\""]);
+        assert!(chain.iter().all(|rule| !rule.contains("reject")), "{chain:?}");
+        assert!(!main.sets.contains_key(LEARNED_REFUSED[0]));
+        let main = of(Watching::Refuse);
+        let refused = "ip saddr @clients4 ip daddr @learned-refused4 jump learned/block";
+        assert_eq!(
+            (rules(&main, "forward")[1].as_str(), &rules(&main, "forward")[3..]),
+            (refused, &observed.map(str::to_owned)[..])
+        );
+        let chain = rules(&main, "learned/block");
+        assert_eq!(
+            chain[chain.len() - 2..],
+            ["meta l4proto tcp reject with tcp reset", "reject with icmpx admin-prohibited"]
+        );
+        assert!(main.sets[LEARNED_REFUSED[1]].elements.is_empty(), "only who learns may say so");
+    }
+
+    #[test]
+    fn what_this_machine_sends_itself_is_looked_at_where_that_is_wanted() {
+        let inspection = Inspection {
+            tcp: [443].into(),
+            udp: [443].into(),
+            queue: 50,
+            queues: 1,
+            mask: super::super::Mask::new(0xff00_0000).unwrap(),
+        };
+        let of = |local| {
+            let settings = GatewaySettings { local, inspect: Some(inspection.clone()), ..settings() };
+            planned(&GatewaySettings { learned: Watching::Observe, ..settings }, Vec::new()).main
+        };
+        let main = of(true);
+        let output = rules(&main, "output");
+        assert_eq!(output[..3], ["tcp flags & rst == rst return", "ip daddr @own4 return", "ip6 daddr @own6 return"]);
+        assert_eq!(output[3], "ct mark & 0xff000000 == 0x09000000 return");
+        assert_eq!(output[5], "ip daddr @learned4 jump learned/observe");
+        assert_eq!(output[7], "meta l4proto tcp th dport @inspect-tcp jump inspect");
+        assert_eq!(elements(&main, "own4"), ["127.0.0.0-127.255.255.255", "203.0.113.1"]);
+        assert_eq!(rules(&main, "verdicts-output"), rules(&main, "verdicts"));
+        let main = of(false);
+        assert!(rules(&main, "output").is_empty() && rules(&main, "verdicts-output").is_empty());
     }
 
     #[test]

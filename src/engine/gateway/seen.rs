@@ -3,7 +3,7 @@
 use crate::base::model::{Channel, Decision, Outcome};
 use crate::base::name::{Name, NameBuf};
 use crate::base::wire::dns::Questions;
-use crate::policy::{Hit, Policy, Subject};
+use crate::policy::{Hit, Policy, Subject, Verdict};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Extension headers of one IPv6 packet that are stepped over (RFC 8200 §4.1); more are nobody's honest traffic.
@@ -24,6 +24,10 @@ pub enum Marked {
     DotObserved,
     /// Encrypted DNS that was stopped.
     DotRefused,
+    /// To an address that was learned, and passed.
+    LearnedObserved,
+    /// To an address that was learned, and stopped.
+    LearnedRefused,
 }
 
 impl Marked {
@@ -36,6 +40,8 @@ impl Marked {
             b"interdict dns" => Self::Dns,
             b"interdict dot observed" => Self::DotObserved,
             b"interdict dot refused" => Self::DotRefused,
+            b"interdict learned observed" => Self::LearnedObserved,
+            b"interdict learned refused" => Self::LearnedRefused,
             _ => return None,
         })
     }
@@ -43,7 +49,13 @@ impl Marked {
     /// Whether the packet got where it wanted to go.
     #[must_use]
     pub const fn passed(self) -> bool {
-        matches!(self, Self::Observe | Self::DotObserved)
+        matches!(self, Self::Observe | Self::DotObserved | Self::LearnedObserved)
+    }
+
+    /// Whether the destination is one that was learned.
+    #[must_use]
+    pub const fn is_learned(self) -> bool {
+        matches!(self, Self::LearnedObserved | Self::LearnedRefused)
     }
 }
 
@@ -127,9 +139,13 @@ pub fn hit(policy: &Policy, packet: &Packet, marked: Marked) -> Option<Hit> {
         client: Some(packet.source),
         ..Subject::default()
     };
-    let verdict = policy.decide(&subject);
+    attempt(&policy.decide(&subject), packet.destination, packet.port, marked.passed())
+}
+
+/// A packet to an address, as the attempt that a rule makes it.
+pub(super) fn attempt(verdict: &Verdict, address: IpAddr, port: Option<u16>, passed: bool) -> Option<Hit> {
     let (decision, outcome) =
-        if marked.passed() { (Decision::Observe, Outcome::Observed) } else { (Decision::Block, Outcome::Blocked) };
+        if passed { (Decision::Observe, Outcome::Observed) } else { (Decision::Block, Outcome::Blocked) };
     Some(Hit {
         rule: verdict.rule?,
         class: verdict.class?,
@@ -137,8 +153,8 @@ pub fn hit(policy: &Policy, packet: &Packet, marked: Marked) -> Option<Hit> {
         outcome,
         channel: Channel::Address,
         name: NameBuf::default(),
-        address: Some(packet.destination),
-        port: packet.port,
+        address: Some(address),
+        port,
     })
 }
 

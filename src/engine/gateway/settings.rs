@@ -16,7 +16,7 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// What is done about encrypted DNS on its own port, which no list of addresses can keep up with.
+    /// What is done about what no list of addresses can keep up with: encrypted DNS on its own port, addresses that were learned.
     pub enum Watching {
         /// Nothing.
         Off => "off",
@@ -81,6 +81,8 @@ pub struct GatewaySettings {
     pub redirect: Option<Redirect>,
     /// Encrypted DNS on port 853.
     pub dot: Watching,
+    /// Addresses that listed names lead to.
+    pub learned: Watching,
     /// Names in the first packets, if they are wanted.
     pub inspect: Option<Inspection>,
 }

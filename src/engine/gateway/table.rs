@@ -72,6 +72,8 @@ pub enum Element {
     Interface(String),
     /// A port.
     Port(u16),
+    /// One address, in a set that has no ranges.
+    Address(IpAddr),
 }
 
 /// Addresses in a row, of one family.

@@ -72,6 +72,7 @@ impl fmt::Display for Element {
             Self::Range(range) => write!(f, "{range}"),
             Self::Interface(name) => write!(f, "{name:?}"),
             Self::Port(port) => write!(f, "{port}"),
+            Self::Address(address) => write!(f, "{address}"),
         }
     }
 }

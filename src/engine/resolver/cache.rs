@@ -8,7 +8,7 @@ use super::shard::{Entry, MARKS_MAX, Shard};
 use super::stored::StoredAnswer;
 use crate::base::model::Mono;
 use crate::base::name::{NameBuf, NameRef};
-use crate::base::wire::dns::QueryView;
+use crate::base::wire::dns::{QueryView, rtype};
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -23,6 +23,8 @@ const ENTRY_OVERHEAD: usize = 184;
 const MARKS_IN_USE: u8 = 1;
 /// Answers about to expire that are noted at a time.
 const AGEING_MAX: usize = 256;
+/// Answers with addresses that are told at a time.
+const TOLD_MAX: usize = 4_096;
 
 /// What an answer is kept under.
 #[derive(Clone)]
@@ -123,6 +125,15 @@ pub struct Cache {
     stale_max: u32,
     /// Answers in use that are about to expire, for `core` to ask for again.
     ageing: Mutex<Vec<CacheKey>>,
+    /// Answers with addresses, for whoever learns from them; `None` where nobody does.
+    told: Option<Mutex<Told>>,
+}
+
+/// Answers that came, and how many there was no room for.
+#[derive(Debug, Default)]
+struct Told {
+    answers: Vec<Arc<StoredAnswer>>,
+    dropped: u64,
 }
 
 impl Cache {
@@ -143,6 +154,35 @@ impl Cache {
             shard_bytes_max,
             stale_max,
             ageing: Mutex::new(Vec::with_capacity(AGEING_MAX)),
+            told: None,
+        }
+    }
+
+    /// The same, that tells of answers with addresses by [`Self::take_told`].
+    #[must_use]
+    pub fn telling(mut self) -> Self {
+        self.told = Some(Mutex::default());
+        self
+    }
+
+    /// Answers with addresses that came since the last call, kept or not, and how many were not told for want of room.
+    #[must_use]
+    pub fn take_told(&self) -> (Vec<Arc<StoredAnswer>>, u64) {
+        let Some(told) = &self.told else { return (Vec::new(), 0) };
+        let Told { answers, dropped } = std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
+        (answers, dropped)
+    }
+
+    fn tell(&self, key: &CacheKey, answer: &Arc<StoredAnswer>) {
+        let Some(told) = &self.told else { return };
+        if answer.is_failure() || !matches!(key.qtype(), rtype::A | rtype::AAAA | rtype::SVCB | rtype::HTTPS) {
+            return;
+        }
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.answers.len() < TOLD_MAX {
+            told.answers.push(Arc::clone(answer));
+        } else {
+            told.dropped += 1;
         }
     }
 
@@ -198,6 +238,7 @@ impl Cache {
     /// Keeps an answer in place of what was kept for the same question. One that may not be cached (TTL 0), or that alone would
     /// pass a shard's share, is not kept.
     pub fn put(&self, now: Mono, key: &CacheKey, answer: Arc<StoredAnswer>) {
+        self.tell(key, &answer);
         let bytes = ENTRY_OVERHEAD + key.name().as_wire().len() + answer.bytes();
         if answer.ttl() == 0 || bytes > self.shard_bytes_max {
             return;

@@ -48,6 +48,11 @@ pub enum Command {
     GatewayRemove,
     /// What is in the kernel.
     GatewayStatus,
+    /// Which listed names lead to an address, as far as it was learned.
+    Learned {
+        /// The address.
+        address: IpAddr,
+    },
     /// Ask the remotes of lists from git now.
     Sync {
         /// One list's remote alone.
@@ -92,7 +97,8 @@ impl Command {
             | Self::Pause { .. }
             | Self::GatewayApply { .. }
             | Self::GatewayRemove
-            | Self::GatewayStatus => Duration::from_secs(120),
+            | Self::GatewayStatus
+            | Self::Learned { .. } => Duration::from_secs(120),
             Self::Sync { .. } | Self::Rollback { .. } | Self::Pin { .. } | Self::Unpin { .. } | Self::Import { .. } => {
                 Duration::from_secs(900)
             }

@@ -435,21 +435,7 @@ pub(super) const fn nature(set: &Set) -> [u32; 3] {
         Key::Port => (13, 2),
         Key::Interface => (41, INTERFACE_OCTETS as u32),
     };
-    writer.number(3, flags);
-    writer.number(4, kind);
-    writer.number(5, length);
-    if set.kind == SetKind::Chains {
-        writer.number(6, DATA_VERDICT);
-    }
-    if let SetKind::Logged { timeout_s, size } = set.kind {
-        writer.nested(9, |inner| inner.number(1, size));
-        writer.attribute(11, &(u64::from(timeout_s) * 1_000).to_be_bytes());
-    }
-    writer.number(10, id);
-    if set.key == Key::Interface {
-        // To the nft program: the key is in the order of the processor, as names of interfaces are to it.
-        writer.attribute(13, &[0, 4, 1, 0, 0, 0]);
-    }
+    [flags, kind, length]
 }
 
 /// Writes elements, as many as fit a message; returns how many those are.
@@ -492,7 +478,7 @@ pub(super) fn count(elements: &Elements) -> usize {
 
 fn key_of(element: &Element) -> Vec<u8> {
     match element {
-        Element::Range(Range { first, .. }) => octets(*first),
+        Element::Range(Range { first, .. }) | Element::Address(first) => octets(*first),
         Element::Port(port) => port.to_be_bytes().to_vec(),
         Element::Interface(name) => {
             let mut octets = name.as_bytes().to_vec();

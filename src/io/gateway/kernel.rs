@@ -4,12 +4,11 @@
 //! (6.9) stays when it closes, and goes on as before. The next process that puts the table in force takes it over.
 
 use super::batch::{
-    Batch, CREATE, DELETE_CHAIN, DELETE_ELEMENTS, DELETE_RULE, DELETE_SET, DELETE_TABLE, DUMP, GET_CHAIN, GET_ELEMENTS,
-    GET_OBJECT, GET_RULE, GET_SET, GET_TABLE, NEW_ELEMENTS, NEW_TABLE, OBJECT_COUNTER, OWNER, PERSIST, REQUEST,
-    generic, kind,
+    Batch, CREATE, DELETE_CHAIN, DELETE_RULE, DELETE_SET, DELETE_TABLE, DUMP, GET_CHAIN, GET_ELEMENTS, GET_OBJECT,
+    GET_RULE, GET_SET, GET_TABLE, NEW_ELEMENTS, NEW_TABLE, OBJECT_COUNTER, OWNER, PERSIST, REQUEST, generic, kind,
 };
 use super::encode::{self, Queueing};
-use crate::engine::gateway::{Chain, Change, Elements, Hook, Part, Table, Then};
+use crate::engine::gateway::{Chain, Change, Hook, Part, Table, Then};
 use crate::io::sys::netlink::{Message, Netlink, Writer, attribute, attributes, text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -83,8 +82,8 @@ pub struct Shape {
 #[derive(Debug)]
 pub struct Kernel {
     socket: Netlink,
-    sequence: u32,
-    queueing: Queueing,
+    pub(super) sequence: u32,
+    pub(super) queueing: Queueing,
 }
 
 impl Kernel {
@@ -316,7 +315,12 @@ impl Kernel {
 
     /// Lists what the kernel has. A listing that somebody disturbed is begun again, so `take` may get some of it twice; for that it is
     /// given all of one listing at once.
-    fn list(&mut self, message: u16, ask: impl Fn(&mut Writer), mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    pub(super) fn list(
+        &mut self,
+        message: u16,
+        ask: impl Fn(&mut Writer),
+        mut take: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
         for _ in 0..LISTING_TRIES_MAX {
             match self.list_once(message, &ask)? {
                 Some(bodies) => {
@@ -353,7 +357,7 @@ impl Kernel {
     }
 
     /// Sends a batch and waits for what became of it.
-    fn commit(&mut self, batch: Batch<'_>) -> Result<(), KernelError> {
+    pub(super) fn commit(&mut self, batch: Batch<'_>) -> Result<(), KernelError> {
         let (table, first) = (batch.table.name, batch.first);
         let (writer, labels) = batch.close();
         let last = first.wrapping_add(u32::try_from(labels.len()).unwrap_or(u32::MAX));

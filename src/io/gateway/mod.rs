@@ -8,6 +8,7 @@
 //! | `enforcer` | keeps the kernel as it is wanted |
 //! | `kernel` | tables put in force, changed, looked at and removed, each at once or not at all |
 //! | `watch` | hears when anybody changes the packet filter |
+//! | `timed` | sets whose elements end by themselves |
 //! | `queue` | packets that wait for our word |
 //! | `reset` | resets in a client's name |
 //! | `log` | packets that the kernel logs |
@@ -24,6 +25,7 @@ mod log;
 mod queue;
 mod reset;
 mod system;
+mod timed;
 mod watch;
 
 pub use encode::Queueing;
@@ -33,4 +35,5 @@ pub use log::{Log, LogError, Logged};
 pub use queue::{Queue, QueueError, Waiting, Word};
 pub use reset::Resetter;
 pub use system::{Sysctl, System};
+pub use timed::Teaching;
 pub use watch::Watch;
