@@ -141,6 +141,15 @@ fn real_clients_are_told_by_their_names() {
     space::within("real_clients_are_told_by_their_names", names::real_clients_are_told_by_their_names);
 }
 
+/// Where the operator wants it, connections of the gateway itself are told by their names too.
+#[test]
+fn this_machines_own_connections_are_told_by_their_names() {
+    space::within(
+        "this_machines_own_connections_are_told_by_their_names",
+        names::this_machines_own_connections_are_told_by_their_names,
+    );
+}
+
 /// Within a second of a new ban, open connections with a name that it lists are ended, and no other.
 #[test]
 fn a_new_ban_ends_open_connections() {

@@ -159,6 +159,37 @@ fn servers_are_reset() {
     });
 }
 
+pub(crate) fn this_machines_own_connections_are_told_by_their_names() {
+    let net = Net::new();
+    let (Some(_web), Some(_)) = (Web::start(), tier::program("curl")) else { return };
+    let site = site(&format!("{PORTS}local = true\n"));
+    let daemon = site.start();
+    enforcing(&daemon);
+    looking();
+    let here = |line: &str, name: &str| {
+        let output = std::process::Command::new("sh").args(["-c", &line.replace("NAME", name)]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for (line, channel) in CLIENTS.iter().filter(|(line, _)| line.starts_with("curl") && !line.contains("http://other"))
+    {
+        let (with, without) = (here(line, LISTED), here(line, OTHER));
+        println!("{channel:9} listed: {with:8} not listed: {without:8} {line}");
+        assert_eq!((with.as_str(), without.as_str()), ("", "served"), "{line}");
+        let own = if line.contains('[') { "2001:db8:ff::1" } else { "198.51.100.1" };
+        named_row(&site, own, "update", "block", channel);
+    }
+    // What this machine sends to itself waits for nobody.
+    let inspected = |daemon: &crate::daemon::Daemon| daemon.status()["gateway"]["counters"]["inspected"].clone();
+    std::thread::sleep(Duration::from_millis(500));
+    let before = inspected(&daemon);
+    let listener = std::net::TcpListener::bind("127.0.0.1:8080").unwrap();
+    std::net::TcpStream::connect("127.0.0.1:8080").unwrap();
+    drop(listener);
+    assert_eq!(inspected(&daemon), before);
+    assert_eq!(net.seen("listed"), 0);
+    servers_are_reset();
+}
+
 /// A connection that keeps talking, and was begun with a name.
 fn talker(name: &str, port: &str, seconds: usize) -> Child {
     part("client", &format!("talk-as {name} 192.0.2.9:{port} {seconds}"))

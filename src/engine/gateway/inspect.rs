@@ -4,6 +4,7 @@
 //! forward, -9   judged under this policy: pass, or refuse ─ else, from a client to an inspected port ─▶ inspect ─▶ queue ─▶ us
 //! verdicts, -8  the packet comes back with a mark: it becomes the connection's, and one that is refused is reset
 //! ```
+//! What this machine sends itself, where that is wanted, enters at `output` instead, and goes the same way.
 //! Where nobody reads the queue, packets pass; and without our leave, which lapses by itself, they are not queued at all.
 
 use super::marks::State;
@@ -23,8 +24,19 @@ const VERDICT_PRIORITY: i32 = -8;
 /// An IP packet of exactly this length has no room for data, so there is nothing in it to be read.
 const BARE_WORDS: [u8; 4] = [5, 8, 11, 13];
 
-/// Adds chains and sets; the rules for the beginning and for the end of the chain where the kernel enters.
-pub(super) fn add(table: &mut Table, inspection: &Inspection, who: &Who, epoch: u64) -> (Vec<Rule>, Vec<Rule>) {
+/// Rules for the chains where the kernel enters.
+#[derive(Default)]
+pub(super) struct Entrance {
+    /// For their beginning.
+    pub(super) first: Vec<Rule>,
+    /// For the end of the one where clients' packets pass.
+    pub(super) last: Vec<Rule>,
+    /// For the end of the one where this machine's own do.
+    pub(super) local: Vec<Rule>,
+}
+
+/// Adds chains and sets; the rules that lead there.
+pub(super) fn add(table: &mut Table, inspection: &Inspection, who: &Who, (epoch, local): (u64, bool)) -> Entrance {
     for counter in [INSPECTED, REFUSED] {
         table.counters.insert(counter.into());
     }
@@ -62,22 +74,21 @@ pub(super) fn add(table: &mut Table, inspection: &Inspection, who: &Who, epoch: 
             rules.push(rule);
         }
     }
+    if local {
+        let hook = Some((Hook::Output, VERDICT_PRIORITY));
+        table.chains.push(Chain { name: "verdicts-output".into(), hook, rules: rules.clone() });
+    }
     table.chains.push(Chain { name: "verdicts".into(), hook: Some((Hook::Forward, VERDICT_PRIORITY)), rules });
 
     let first = vec![
         vec![Part::ConnMark(bits, mark(State::Passed)), Part::Then(Then::Return)],
         vec![Part::ConnMark(bits, mark(State::Refused)), refuse()],
     ];
-    let mut last = Vec::new();
-    for family in Family::BOTH {
-        for (protocol, set) in &ports {
-            last.push(vec![
-                who.from(family),
-                Part::Is(*protocol),
-                Part::ToPortOf(Arc::clone(set)),
-                Part::Then(Then::Jump(Arc::clone(&inspect))),
-            ]);
-        }
-    }
-    (first, last)
+    let to = |(protocol, set): &(Protocol, Arc<str>)| {
+        let jump = Part::Then(Then::Jump(Arc::clone(&inspect)));
+        vec![Part::Is(*protocol), Part::ToPortOf(Arc::clone(set)), jump]
+    };
+    let of_clients = |family| ports.iter().map(move |port| [vec![who.from(family)], to(port)].concat());
+    let last = Family::BOTH.into_iter().flat_map(of_clients).collect();
+    Entrance { first, last, local: ports.iter().map(to).collect() }
 }

@@ -4,7 +4,7 @@
 //! other program can change it where the kernel lets us own it. `interdict` has what needs us alive: the redirect of DNS, which
 //! lapses by itself, and encrypted DNS on its own port.
 
-use super::inspect;
+use super::inspect::{self, Entrance};
 use super::listed::{Kind, Listed};
 use super::settings::{Clients, GatewaySettings, Handling, Redirect, Watching};
 use super::table::{Chain, Element, Elements, Family, Hook, Key, Part, Protocol, Range, Rule, SetKind, Table, Then};
@@ -59,6 +59,8 @@ const EXCEPTIONS_MAX: usize = 1_000;
 const DNS: u16 = 53;
 /// DNS over TLS and over QUIC (RFC 7858, RFC 9250).
 const DOT: u16 = 853;
+/// This machine, to itself.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 /// Private and link-local space.
 const PRIVATE: [&str; 6] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"];
 
@@ -229,9 +231,16 @@ fn main(settings: &GatewaySettings, interfaces: &Interfaces, epoch: u64) -> Tabl
     if let Some(redirect) = &settings.redirect {
         add_redirect(&mut table, redirect, settings, &who, interfaces);
     }
-    let inspect = settings.inspect.as_ref().map(|inspection| inspect::add(&mut table, inspection, &who, epoch));
-    let (mut rules, inspect) = inspect.unwrap_or_default();
+    let inspect = settings.inspect.as_ref();
+    let inspect = inspect.map(|inspection| inspect::add(&mut table, inspection, &who, (epoch, settings.local)));
+    let Entrance { first, last, local } = inspect.unwrap_or_default();
+    let learned = learned(&mut table, settings);
+    if settings.local {
+        add_output(&mut table, interfaces, (&first, &learned, &local));
+    }
+    let mut rules = first;
     rules.extend(who.not_outside());
+    rules.extend(learned.into_iter().map(|(family, rule)| [vec![who.from(family)], rule].concat()));
     if settings.dot != Watching::Off {
         rules.extend(dot(&mut table, settings, &who));
     }
@@ -509,24 +518,6 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_for_some_clients_come_before_the_look_up() {
-        let exception = Exception {
-            name: None,
-            net: Some("192.0.2.9/32".parse().unwrap()),
-            clients: vec!["10.1.0.0/16".parse().unwrap(), "fd00::/8".parse().unwrap()],
-            groups: Vec::new(),
-            reason: "r".into(),
-            approver: "a".into(),
-            until: None,
-        };
-        let over = Exception { until: Some("1969-01-01T00:00:00Z".parse().unwrap()), ..exception.clone() };
-        let of_a_group = Exception { groups: vec!["guests".into()], ..exception.clone() };
-        let hold = planned(&settings(), vec![over, of_a_group, exception]).hold;
-        let rows = ["ip saddr 10.1.0.0/16 ip daddr 192.0.2.9/32 return", "ip daddr vmap @listed4"];
-        assert_eq!(rules(&hold, "listed4"), rows);
-    }
-
-    #[test]
     fn learned_addresses_pass_and_are_refused_only_where_that_is_wanted() {
         let of = |learned| planned(&GatewaySettings { learned, ..settings() }, Vec::new()).main;
         let main = of(Watching::Observe);
@@ -576,6 +567,24 @@ mod tests {
         assert_eq!(rules(&main, "verdicts-output"), rules(&main, "verdicts"));
         let main = of(false);
         assert!(rules(&main, "output").is_empty() && rules(&main, "verdicts-output").is_empty());
+    }
+
+    #[test]
+    fn exceptions_for_some_clients_come_before_the_look_up() {
+        let exception = Exception {
+            name: None,
+            net: Some("192.0.2.9/32".parse().unwrap()),
+            clients: vec!["10.1.0.0/16".parse().unwrap(), "fd00::/8".parse().unwrap()],
+            groups: Vec::new(),
+            reason: "r".into(),
+            approver: "a".into(),
+            until: None,
+        };
+        let over = Exception { until: Some("1969-01-01T00:00:00Z".parse().unwrap()), ..exception.clone() };
+        let of_a_group = Exception { groups: vec!["guests".into()], ..exception.clone() };
+        let hold = planned(&settings(), vec![over, of_a_group, exception]).hold;
+        let rows = ["ip saddr 10.1.0.0/16 ip daddr 192.0.2.9/32 return", "ip daddr vmap @listed4"];
+        assert_eq!(rules(&hold, "listed4"), rows);
     }
 
     #[test]
