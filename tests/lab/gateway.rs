@@ -2,7 +2,7 @@
 
 use crate::daemon::{Daemon, Site};
 use crate::kernel::scattered;
-use crate::net::{Net, Probe, dig, site};
+use crate::net::{Net, dig, site};
 use crate::space::{part, sh, until};
 use crate::tier;
 use serde_json::Value;
@@ -36,119 +36,7 @@ fn said(part: Child) -> String {
         .to_owned()
 }
 
-//----------- Paths ----------------------------------------------------------
-
 const C4: &str = "10.1.0.2";
-const C6: &str = "fd00:1::2";
-
-/// A way, what comes of it with the ban, and the counter of the kernel that has it then.
-const PATHS: &[(Probe, &str, &str)] = &[
-    (["tcp", C4, "203.0.113.7", "443"], "reset", "block/acme/update"),
-    (["tcp", C4, "203.0.113.7", "80"], "reset", "block/acme/update"),
-    (["tcp", C4, "203.0.113.0", "443"], "reset", "block/acme/update"),
-    (["tcp", C4, "203.0.113.255", "443"], "reset", "block/acme/update"),
-    (["tcp", C4, "203.0.113.199", "443"], "reset", "block/acme/update"),
-    (["tcp", C4, "203.0.113.201", "443"], "reset", "block/acme/update"),
-    (["udp", C4, "203.0.113.7", "443"], "prohibited", "block/acme/update"),
-    (["tcp", "10.1.200.9", "203.0.113.7", "443"], "reset", "block/acme/update"),
-    (["tcp", C6, "2001:db8:bad::7", "443"], "reset", "block/acme/telemetry"),
-    (["tcp", C6, "2001:db8:bad:ffff::1", "80"], "reset", "block/acme/telemetry"),
-    (["udp", C6, "2001:db8:bad::7", "443"], "prohibited", "block/acme/telemetry"),
-    (["tcp", C4, "203.0.113.200", "25"], "open", "observe/acme/mail"),
-    (["tcp", C4, "9.9.9.9", "853"], "reset", "dot"),
-    (["tcp", C4, "192.0.2.7", "853"], "reset", "dot"),
-    (["udp", C4, "9.9.9.9", "853"], "prohibited", "dot"),
-    (["tcp", C6, "2001:db8:900d::7", "853"], "reset", "dot"),
-    (["tcp", C4, "192.0.2.7", "443"], "open", ""),
-    (["tcp", C4, "192.0.2.7", "80"], "open", ""),
-    (["tcp", C4, "192.0.2.255", "25"], "open", ""),
-    (["udp", C4, "192.0.2.7", "443"], "open", ""),
-    (["tcp", C6, "2001:db8:900d::7", "443"], "open", ""),
-    (["udp", C6, "2001:db8:900d::7", "443"], "open", ""),
-    (["tcp", C4, "8.8.8.8", "443"], "open", ""),
-    (["tcp", "10.1.200.9", "192.0.2.7", "443"], "open", ""),
-    (["tcp", C4, "203.0.113.64", "443"], "open", ""),
-    (["tcp", C4, "203.0.113.79", "443"], "open", ""),
-    (["tcp", C4, "203.0.113.80", "443"], "reset", "block/acme/update"),
-    (["tcp", "10.1.200.9", "203.0.113.80", "443"], "open", ""),
-    (["tcp", C4, "203.0.113.96", "443"], "silence", "block/many/unknown"),
-    (["udp", C4, "203.0.113.96", "443"], "silence", "block/many/unknown"),
-];
-
-/// What the operator excepts, whose traffic is dropped, and which client is a resolver itself.
-const MORE: &str = "dot = \"refuse\"\nother_action = [\"many\"]\ndns_servers = [\"10.1.200.53\"]\n\
-    [[exception]]\naddress = \"203.0.113.64/28\"\nreason = \"r\"\napprover = \"a\"\n\
-    [[exception]]\naddress = \"203.0.113.80\"\nclients = [\"10.1.200.0/24\"]\nreason = \"r\"\napprover = \"a\"\n\
-    [[blocklist]]\nid = \"many\"\npath = \"many.txt\"\nformat = \"cidr\"\n";
-
-/// A resolver that the client asks, more words for `dig`, a name, and the answer with the ban.
-const QUESTIONS: &[[&str; 4]] = &[
-    ["10.1.0.1", "", "update.acme.example", "0.0.0.0"],
-    ["10.1.0.1", "+tcp", "a.update.acme.example", "0.0.0.0"],
-    ["10.1.0.1", "", "other.example", "192.0.2.80"],
-    ["8.8.8.8", "", "update.acme.example", "0.0.0.0"],
-    ["8.8.8.8", "+tcp", "update.acme.example", "0.0.0.0"],
-    ["1.1.1.1", "", "update.acme.example", "0.0.0.0"],
-    ["9.9.9.9", "", "b.update.acme.example", "0.0.0.0"],
-    ["2001:4860:4860::8888", "", "update.acme.example", "0.0.0.0"],
-    ["8.8.8.8", "", "other.example", "192.0.2.80"],
-    ["2001:4860:4860::8888", "", "other.example", "192.0.2.80"],
-    ["192.0.2.99", "", "update.acme.example", "0.0.0.0"],
-    ["2001:4860:4860::8888", "+tcp", "update.acme.example", "0.0.0.0"],
-    ["8.8.8.8", "-b10.1.200.9", "update.acme.example", "0.0.0.0"],
-    ["8.8.8.8", "-b10.1.200.53", "update.acme.example", "192.0.2.80"],
-    ["9.9.9.9", "-b10.1.200.53", "other.example", "192.0.2.80"],
-];
-
-pub(crate) fn every_path_is_shut_and_named() {
-    let net = Net::new();
-    let probes: Vec<Probe> = PATHS.iter().map(|(probe, ..)| *probe).collect();
-    let before = net.probe(&probes);
-    let listed = net.seen("listed");
-    let site = site(MORE);
-    site.write("many.txt", "203.0.113.96\n");
-    let daemon = site.start();
-    enforcing(&daemon);
-    let mut rows = 0;
-    for ((probe, expected, counter), before) in PATHS.iter().zip(&before) {
-        let packets = |name: &str| daemon.status()["gateway"]["counters"][name]["packets"].as_u64().unwrap_or(0);
-        let counted = packets(counter);
-        let with = net.probe(&[*probe]).remove(0);
-        println!(
-            "{:3} {:>12} ▶ {:22} {:4} without: {before:10} with: {with:10} {counter}",
-            probe[0], probe[1], probe[2], probe[3]
-        );
-        assert_eq!((before.as_str(), with.as_str()), ("open", *expected), "{probe:?}");
-        assert!(counter.is_empty() || packets(counter) > counted, "{probe:?} is not counted");
-        rows += 1;
-    }
-    until("we answer for others", Duration::from_secs(5), || dig("8.8.8.8", "", "update.acme.example") == "0.0.0.0");
-    for [resolver, more, name, expected] in QUESTIONS {
-        let answer = dig(resolver, more, name);
-        println!("dns {more:>5} ▶ {resolver:22} {name:24} {answer}");
-        assert_eq!(answer, *expected, "{resolver} {more} {name}");
-        rows += 1;
-    }
-    // What the exceptions let through: a connection each, of a few packets.
-    let passed = net.seen("listed") - listed;
-    println!("{rows} rows; {passed} packets to listed addresses, of the three connections that are excepted");
-    assert!((3..40).contains(&passed) && rows >= 40);
-    named(&site);
-    bypasses_are_told(&daemon);
-}
-
-/// The ledger has endpoint, vendor, purpose, channel and outcome.
-fn named(site: &Site) {
-    for (endpoint, purpose, verdict, channel) in [
-        (C4, "update", "block", "address"),
-        (C4, "update", "block", "dns"),
-        ("10.1.200.9", "update", "block", "address"),
-        (C4, "mail", "observe", "address"),
-        (C6, "telemetry", "block", "address"),
-    ] {
-        named_row(site, endpoint, purpose, verdict, channel);
-    }
-}
 
 /// Waits until the report has a row of the vendor's.
 pub(crate) fn named_row(site: &Site, endpoint: &str, purpose: &str, verdict: &str, channel: &str) {
@@ -164,16 +52,6 @@ pub(crate) fn named_row(site: &Site, endpoint: &str, purpose: &str, verdict: &st
         assert!(begun.elapsed() < Duration::from_secs(5), "{endpoint} {purpose} {channel}: {:#?}", report(site));
         sleep(Duration::from_millis(100));
     }
-}
-
-fn bypasses_are_told(daemon: &Daemon) {
-    let status = daemon.status();
-    let bypass = status["gateway"]["bypass"].as_array().unwrap();
-    for resolver in ["8.8.8.8", "192.0.2.99", "2001:4860:4860::8888"] {
-        assert!(bypass.iter().any(|row| row["resolver"] == resolver), "{resolver}: {bypass:?}");
-    }
-    // Our own queries go to our upstream: it is nobody's bypass.
-    assert!(bypass.iter().all(|row| row["resolver"] != "198.51.100.53"), "{bypass:?}");
 }
 
 //----------- Death ----------------------------------------------------------

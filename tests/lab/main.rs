@@ -26,6 +26,7 @@ mod malformed;
 mod memory;
 mod names;
 mod net;
+mod paths;
 mod reload;
 mod roles;
 mod routed;
@@ -131,7 +132,7 @@ fn a_hundred_thousand_ranges_take_seconds() {
 /// Each way to a listed destination is open without the ban, shut with it, and in the ledger; everything else passes unharmed.
 #[test]
 fn every_path_is_shut_and_named() {
-    space::within("every_path_is_shut_and_named", gateway::every_path_is_shut_and_named);
+    space::within("every_path_is_shut_and_named", paths::every_path_is_shut_and_named);
 }
 
 /// Connections whose first packets say a listed name are refused, whatever the address, the client, and the cut of its packets; others are

@@ -46,7 +46,7 @@ fn internet() {
     }
     // An answer must come from the address that was asked, so each that is tried over UDP has a socket of its own.
     let resolvers = ["198.51.100.53", "8.8.8.8", "1.1.1.1", "9.9.9.9", "2001:4860:4860::8888"];
-    let others = ["203.0.113.7", "203.0.113.96", "192.0.2.7", "2001:db8:bad::7", "2001:db8:900d::7"];
+    let others = ["203.0.113.7", "203.0.113.96", "192.0.2.7", "192.0.2.33", "2001:db8:bad::7", "2001:db8:900d::7"];
     for address in resolvers.iter().chain(&others) {
         let ports: &[u16] = if resolvers.contains(address) { &[53, 853] } else { &[443] };
         for port in ports {
