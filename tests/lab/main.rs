@@ -12,6 +12,7 @@ mod tier;
 mod bounded;
 mod chain;
 mod clause;
+mod cost;
 mod daemon;
 mod deaf;
 mod devices;
@@ -174,6 +175,12 @@ fn a_dead_or_stopped_daemon_leaks_nothing() {
 #[test]
 fn a_storm_of_flushes_opens_nothing() {
     space::within("a_storm_of_flushes_opens_nothing", gateway::a_storm_of_flushes_opens_nothing);
+}
+
+/// What enforcing a hundred thousand ranges and names costs those who are not listed: throughput, handshakes, first packets. Printed only.
+#[test]
+fn what_enforcement_costs_others() {
+    space::within("what_enforcement_costs_others", cost::what_enforcement_costs_others);
 }
 
 /// One host that sends without end hides none of those that send a packet.

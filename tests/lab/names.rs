@@ -17,14 +17,14 @@ http {
     server {
         listen 192.0.2.20:8443 ssl http2; listen [2001:db8:900d::20]:8443 ssl http2;
         listen 192.0.2.20:8080; listen [2001:db8:900d::20]:8080;
-        ssl_certificate cert.pem; ssl_certificate_key key.pem;
+        ssl_certificate cert.pem; ssl_certificate_key key.pem; ssl_protocols TLSv1.2 TLSv1.3;
         location / { return 200 \"served\"; }
     }
 }
 ";
 
 /// The ports beside the usual ones.
-const PORTS: &str = "inspect_tcp = [80, 443, 8080, 8443]\ninspect_udp = [443]\n";
+pub(crate) const PORTS: &str = "inspect_tcp = [80, 443, 8080, 8443]\ninspect_udp = [443]\n";
 const LISTED: &str = "a.update.acme.example";
 const OTHER: &str = "other.example";
 
@@ -63,10 +63,10 @@ const OWN: &[(&str, &str, u16, usize, &str)] = &[
 ];
 
 /// The web server; it ends with this.
-struct Web(Child);
+pub(crate) struct Web(Child);
 
 impl Web {
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let nginx = tier::program("nginx")?;
         sh(&format!(
             "mkdir -p /run/web/logs && cd /run/web && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem \
@@ -105,7 +105,7 @@ fn own((kind, to, padding, segment, _): &(&str, &str, u16, usize, &str), name: &
 }
 
 /// Waits until the kernel hands us packets.
-fn looking() {
+pub(crate) fn looking() {
     until("names are looked at", Duration::from_secs(10), || {
         sh("nft list set inet interdict inspect-tcp").contains("443")
             && sh("nft list set inet interdict inspect-udp").contains("443")

@@ -21,6 +21,7 @@ pub(crate) fn play(role: &str) {
             }
         }
         ["flood", source, destination, rate, seconds] => flood(source, destination, rate, seconds),
+        ["first", destination, count] => first(destination, count.parse().unwrap()),
         ["each", first, count, destination] => each(first, count, destination),
         ["talk", destination, seconds] => talk("", destination, seconds),
         ["talk-as", name, destination, seconds] => talk(name, destination, seconds),
@@ -148,6 +149,24 @@ fn flood(source: &str, destination: &str, rate: &str, seconds: &str) {
         sleep(Duration::from_millis(1));
     }
     println!("\nsent {sent}");
+}
+
+/// Begins connections and says how long the first answer took: microseconds over TCP, then over UDP, one a line.
+fn first(destination: &str, count: usize) {
+    let to: SocketAddr = destination.parse().unwrap();
+    for _ in 0..count {
+        let begun = Instant::now();
+        let stream = TcpStream::connect(to).unwrap();
+        println!("\ntcp {}", begun.elapsed().as_nanos() / 1_000);
+        drop(stream);
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.connect(to).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let begun = Instant::now();
+        socket.send(b"hello").unwrap();
+        socket.recv(&mut [0; 16]).unwrap();
+        println!("\nudp {}", begun.elapsed().as_nanos() / 1_000);
+    }
 }
 
 /// One datagram from each of many addresses in a row.
