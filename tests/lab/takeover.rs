@@ -73,11 +73,11 @@ fn settled(net: &Net) -> u64 {
 
 /// What was loaded at boot is anybody's table, and becomes ours.
 fn of_the_boot(net: &Net, mut owner: Kernel, tries: usize) {
-    let (boot, ours) = (wanted(0).at_boot().hold, wanted(0).hold);
+    let ours = wanted(0).hold;
     let (mut leaked, mut running) = (0, flood(300));
     for _ in 0..tries {
         owner.remove(HOLD).unwrap();
-        nft(&boot.to_string());
+        nft(&ours.to_string());
         let before = settled(net);
         assert_eq!(owner.put(&ours, true).unwrap(), Held::Owned);
         leaked += settled(net) - before;
@@ -86,5 +86,7 @@ fn of_the_boot(net: &Net, mut owner: Kernel, tries: usize) {
     running.wait().unwrap();
     println!("taken over from the boot {tries} times: {leaked} got there");
     assert_eq!(leaked, 0);
+    let tables = sh("nft list tables");
+    assert_eq!(tables.trim(), "table inet interdict-hold");
     assert!(sh("nft list ruleset").contains("flags owner"));
 }

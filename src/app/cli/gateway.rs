@@ -70,8 +70,7 @@ fn plan(config: &Config, only_rules: bool, out: &mut Out) -> Result<u8, Failure>
     let (policy, system, prepared) = prepared(config)?;
     let wanted = &prepared.wanted;
     if only_rules {
-        let boot = wanted.clone().at_boot();
-        for table in [&boot.hold, &boot.main] {
+        for table in [&wanted.hold, &wanted.main] {
             // What is there under the name goes in the same transaction.
             out.line(&format!("table inet {0} {{\n}}\ndelete table inet {0}", table.name))?;
             out.text(&table.to_string())?;

@@ -44,8 +44,8 @@ pub use learned::{About, LEARNED_MAX, Learned, LearnedCounters, Source, Taught, 
 pub use listed::{Kind, Listed, TooManyRanges, nat64};
 pub use marks::{Mask, State};
 pub use plan::{
-    ANSWERING, HOLD, INSPECT_TCP, INSPECT_UDP, Interfaces, LEARNED_OBSERVED, LEARNED_REFUSED, LISTED_V4, LISTED_V6,
-    LOGGED_SHARE, MAIN, UNLOGGED, Wanted, plan,
+    ANSWERING, BRIDGE, HOLD, INSPECT_TCP, INSPECT_UDP, Interfaces, LEARNED_OBSERVED, LEARNED_REFUSED, LISTED_V4,
+    LISTED_V6, LOGGED_SHARE, MAIN, UNLOGGED, Wanted, plan,
 };
 pub use reset::reset;
 pub use seen::{Marked, Packet, hit, question};

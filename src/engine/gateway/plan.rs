@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 /// The table that holds without us.
 pub const HOLD: &str = "interdict-hold";
+/// The table that holds in its place while it is made anew.
+pub const BRIDGE: &str = "interdict-bridge";
 /// The table of everything else.
 pub const MAIN: &str = "interdict";
 /// The map of listed IPv4 addresses.
@@ -101,18 +103,6 @@ pub fn plan(listed: &Listed, policy: &Policy, settings: &GatewaySettings, interf
         hold: hold(listed, policy, settings, interfaces),
         main: main(settings, interfaces, policy.epoch()),
         renewed,
-    }
-}
-
-impl Wanted {
-    /// The same as it stands from the boot until a process of ours takes it over: a step earlier. So a packet that is on its way as that
-    /// happens meets the old chains first, and those that come in their place after them.
-    #[must_use]
-    pub fn at_boot(mut self) -> Self {
-        for (_, priority) in self.hold.chains.iter_mut().filter_map(|chain| chain.hook.as_mut()) {
-            *priority -= 1;
-        }
-        self
     }
 }
 

@@ -4,11 +4,15 @@
 //! the next meets each chain that the kernel enters, and each set, as it is at that instant: the new chain while it is still empty, then
 //! the old one when it is so already. Where chains and sets stay, and only rules within them are exchanged, it meets the old rules or the
 //! new ones, and an element that is in both is found throughout.
+//!
+//! Where a table has to be made anew all the same, another one with the same rules stands beside it for that time.
 
 use super::batch::{Batch, CREATE, GET_CHAIN, GET_ELEMENTS, GET_SET, NEW_TABLE};
 use super::encode;
 use super::kernel::{Kernel, KernelError};
-use crate::engine::gateway::{Chain, Element, Elements, Family, Hook, Key, Range, Set, SetKind, Table, diff};
+use crate::engine::gateway::{
+    BRIDGE, Chain, Element, Elements, Family, HOLD, Hook, Key, Range, Set, SetKind, Table, diff,
+};
 use crate::io::sys::netlink::{Writer, attribute, attributes, text};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -33,6 +37,22 @@ impl Kernel {
             Err(KernelError::Refused { error, .. }) if error.raw_os_error() != Some(libc::EOPNOTSUPP) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Puts a table with the rules of the one that holds beside it, a step later in the packet's way; `false` where there is nothing to be
+    /// held.
+    pub(super) fn bridge(&mut self, table: &Table) -> Result<bool, KernelError> {
+        if table.name != HOLD {
+            return Ok(false);
+        }
+        let mut bridge = Table { name: BRIDGE, ..table.clone() };
+        for (_, priority) in bridge.chains.iter_mut().filter_map(|chain| chain.hook.as_mut()) {
+            *priority += 1;
+        }
+        // One that a process before us left behind.
+        self.remove(BRIDGE)?;
+        self.put(&bridge, false)?;
+        Ok(true)
     }
 
     /// What a table has. Rules are not read: those of every chain count as others than are wanted.

@@ -2,7 +2,7 @@
 
 use super::encode::Queueing;
 use super::kernel::{Counted, Held, Kernel, KernelError, Shape};
-use crate::engine::gateway::{Element, HOLD, MAIN, Table, Wanted, diff};
+use crate::engine::gateway::{BRIDGE, Element, HOLD, MAIN, Table, Wanted, diff};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -51,7 +51,11 @@ impl Enforcer {
     fn put(&mut self, now: Option<&Wanted>, wanted: &Wanted) -> Result<(), KernelError> {
         match now.and_then(|now| diff(&now.hold, &wanted.hold)) {
             Some(changes) => self.kernel.change(&wanted.hold, &changes)?,
-            None => self.held = Some(self.kernel.put(&wanted.hold, self.protect)?),
+            None => {
+                self.held = Some(self.kernel.put(&wanted.hold, self.protect)?);
+                // Of a process that did not come to its end.
+                self.kernel.remove(BRIDGE)?;
+            }
         }
         match now.and_then(|now| diff(&now.main, &wanted.main)) {
             Some(changes) => self.kernel.change(&wanted.main, &changes),
@@ -126,7 +130,7 @@ impl Enforcer {
         self.now = None;
         let mut gone = Vec::new();
         // Where the first belongs to another process, so does the second.
-        for name in [HOLD, MAIN] {
+        for name in [HOLD, MAIN, BRIDGE] {
             if self.kernel.remove(name)? {
                 gone.push(name);
             }

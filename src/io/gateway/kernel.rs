@@ -8,7 +8,7 @@ use super::batch::{
     GET_RULE, GET_SET, GET_TABLE, NEW_ELEMENTS, NEW_TABLE, OBJECT_COUNTER, OWNER, PERSIST, REQUEST, generic, kind,
 };
 use super::encode::{self, Queueing};
-use crate::engine::gateway::{Chain, Change, Hook, Part, Table, Then};
+use crate::engine::gateway::{BRIDGE, Chain, Change, Hook, Part, Table, Then};
 use crate::io::sys::netlink::{Message, Netlink, Writer, attribute, attributes, text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -154,6 +154,7 @@ impl Kernel {
             return Ok(());
         }
         let counted = self.counters(table.name)?;
+        let is_bridged = there.is_some() && self.bridge(table)?;
         let keeps = there.is_some_and(|there| there & PERSIST == flags & PERSIST);
         let (chains, sets) = (self.names(GET_CHAIN, table.name, 3)?, self.names(GET_SET, table.name, 2)?);
         let mut batch = Batch::new(table, self.sequence, self.queueing);
@@ -186,7 +187,11 @@ impl Kernel {
         for chain in &table.chains {
             batch.rules(chain);
         }
-        self.commit(batch)
+        let done = self.commit(batch);
+        if is_bridged {
+            self.remove(BRIDGE)?;
+        }
+        done
     }
 
     /// Makes changes of [`crate::engine::gateway::diff`]; `new` is the table that they lead to.
