@@ -40,7 +40,7 @@ impl Drop for Bulk {
 }
 
 pub(crate) fn what_enforcement_costs_others() {
-    let (pairs, count) = (tier::count(1, 3, 12), tier::count(1_000, 100_000, 100_000));
+    let (pairs, count) = (tier::count(1, 3, 10), tier::count(1_000, 100_000, 100_000));
     let (Some(iperf), Some(_)) = (tier::program("iperf3"), tier::program("curl")) else { return };
     let _net = Net::new();
     let Some(_web) = Web::start() else { return };

@@ -53,7 +53,7 @@ pub(crate) fn a_table_is_taken_over_without_a_gap() {
     );
     assert!(counted > 1_000);
     assert_eq!(net.seen("listed"), before);
-    of_the_boot(&net, owner, tier::count(20, 100, 1_000));
+    of_the_boot(&net, owner, tier::count(20, 100, 200));
     running.kill().unwrap();
     running.wait().unwrap();
 }
