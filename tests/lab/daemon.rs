@@ -130,10 +130,11 @@ impl Daemon {
         self.status()["counters"][name].as_u64().unwrap_or_else(|| panic!("there is no counter {name}"))
     }
 
-    /// Octets of memory that are the daemon's alone or its share.
+    /// Octets of memory that it has taken. Its program's own pages are none of them: what is its share of those changes as other
+    /// daemons begin and end.
     pub(crate) fn memory(&self) -> u64 {
         let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).unwrap();
-        let kib = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+        let kib = text.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
         kib.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
