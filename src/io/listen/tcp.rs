@@ -369,6 +369,7 @@ async fn read_queries(streams: &Streams, mut reading: Reading, queue: mpsc::Send
 struct Reading {
     read: OwnedReadHalf,
     sender: IpAddr,
+    /// As long as the longest message so far: most queries are a hundredth of what one may have.
     buffer: Vec<u8>,
     /// Whether the next octets may be a PROXY header.
     may_proxy: bool,
@@ -378,7 +379,7 @@ struct Reading {
 
 impl Reading {
     fn new(read: OwnedReadHalf, sender: IpAddr) -> Self {
-        Self { read, sender, buffer: vec![0; RECEIVE_OCTETS], may_proxy: false, proxied: None }
+        Self { read, sender, buffer: Vec::new(), may_proxy: false, proxied: None }
     }
 
     /// Reads the rest of a message whose first octet has come, and what a forwarder put before it; returns its length.
@@ -389,8 +390,13 @@ impl Reading {
             self.read.read_exact(&mut length).await?;
         }
         let len = usize::from(u16::from_be_bytes(length));
-        let Some(message) = self.buffer.get_mut(..len) else { return Err(io::ErrorKind::InvalidData.into()) };
-        self.read.read_exact(message).await
+        if len > RECEIVE_OCTETS {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        if len > self.buffer.len() {
+            self.buffer.resize(len, 0);
+        }
+        self.read.read_exact(self.buffer.get_mut(..len).unwrap_or_default()).await
     }
 
     /// Reads the rest of a PROXY header.
