@@ -234,6 +234,15 @@ fn rows(home: &Home, attempts: u64) -> Vec<Value> {
     }
 }
 
+/// A daemon that inspects one end, and the other end.
+fn inspecting() -> (Home, daemon::Daemon, Wire) {
+    ip("addr add 10.0.0.1/24 dev right");
+    let home = home("[inspect]\ninterfaces = [\"right\"]\n");
+    let (daemon, wire) = (home.start(), Wire::new());
+    status(&home, "it reads", |status| status["inspect"][0]["reading"] == true);
+    (home, daemon, wire)
+}
+
 fn status(home: &Home, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -278,11 +287,7 @@ fn every_way(wire: &mut Wire, port: u16) {
 #[test]
 fn the_daemon_records_what_passes() {
     with_pair(|| {
-        ip("addr add 10.0.0.1/24 dev right");
-        let home = home("[inspect]\ninterfaces = [\"right\"]\n");
-        let daemon = home.start();
-        let mut wire = Wire::new();
-        status(&home, "it reads", |status| status["inspect"][0]["reading"] == true);
+        let (home, daemon, mut wire) = inspecting();
         let port = daemon.address.port();
         every_way(&mut wire, port);
         let rows = rows(&home, 7);
@@ -339,11 +344,7 @@ fn the_daemon_records_what_passes() {
 #[test]
 fn frames_that_were_dropped_are_an_alarm_and_a_gap() {
     with_pair(|| {
-        ip("addr add 10.0.0.1/24 dev right");
-        let home = home("[inspect]\ninterfaces = [\"right\"]\n");
-        let daemon = home.start();
-        let mut wire = Wire::new();
-        status(&home, "it reads", |status| status["inspect"][0]["reading"] == true);
+        let (home, daemon, mut wire) = inspecting();
         let signal = |signal: &str| {
             let sent = daemon::run(Command::new("kill").args([signal, &daemon.pid().to_string()]));
             assert_eq!(sent.code, Some(0), "{}", sent.err);
