@@ -179,6 +179,13 @@ pub(crate) fn stream(client: u8, server: SocketAddr) -> TcpStream {
     socket.into()
 }
 
+/// Others, who ask for a thousand names over UDP the while.
+pub(crate) fn others(daemon: &Daemon) -> Checked {
+    let names = (0..1_000).map(|n| format!("host{n}.allowed.example"));
+    let cases = names.map(|name| Case { address: address_of(&name), name }).collect();
+    Checked::start(2, daemon.address, cases, Duration::from_millis(1))
+}
+
 pub(crate) fn slow_streams_starve_nobody() {
     // More than there are places: then those that have asked nothing for longest leave first.
     let streams = tier::count(60, 2_000, 10_000);
@@ -187,9 +194,7 @@ pub(crate) fn slow_streams_starve_nobody() {
     let site = Site::new(&upstream, "");
     let daemon = site.start();
     let before = daemon.memory();
-    let names = (0..1_000).map(|n| format!("host{n}.allowed.example"));
-    let cases = names.map(|name| Case { address: address_of(&name), name }).collect();
-    let good = Checked::start(2, daemon.address, cases, Duration::from_millis(1));
+    let good = others(&daemon);
     // One in three says half a length, one a message octet by octet, one asks and never reads.
     let begun = Instant::now();
     let mut slow: Vec<(usize, TcpStream)> =
