@@ -68,7 +68,8 @@ pub(super) fn left(key: &CacheKey, answer: &StoredAnswer) -> Option<CacheKey> {
 /// One response to `key` of answers of which each begins where the one before it ends.
 pub(super) fn join(key: &CacheKey, parts: &[Arc<StoredAnswer>]) -> Result<Vec<u8>, AnswerError> {
     let numbers = [key.qtype().to_be_bytes(), key.qclass().to_be_bytes()].concat();
-    let mut composer = Composer::new(&[key.name().as_wire(), &numbers].concat());
+    let expected = parts.iter().map(|part| part.octets().len()).sum();
+    let mut composer = Composer::new(&[key.name().as_wire(), &numbers].concat(), expected);
     let (mut rcode, mut authentic) = (Rcode::NOERROR, Flags::AUTHENTIC);
     for section in [Section::Answer, Section::Authority] {
         for (at, part) in parts.iter().enumerate() {

@@ -11,7 +11,7 @@ use crate::base::name::{NameBuf, NameRef};
 use crate::base::wire::dns::{QueryView, rtype};
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -95,6 +95,13 @@ impl PartialEq for CacheKey {
 }
 
 impl Eq for CacheKey {}
+
+impl Hash for CacheKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.name().as_wire());
+        state.write_u64(self.rest());
+    }
+}
 
 impl PartialOrd for CacheKey {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
@@ -284,10 +291,7 @@ impl Cache {
     }
 
     fn hash(&self, key: &CacheKey) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(key.name().as_wire());
-        hasher.write_u64(key.rest());
-        hasher.finish()
+        self.hasher.hash_one(key)
     }
 
     fn read(&self, hash: u64) -> Option<RwLockReadGuard<'_, Shard>> {

@@ -135,14 +135,19 @@ impl StoredAnswer {
         if count > usize::from(limits.records_max) {
             return Err(AnswerError::TooManyRecords(count));
         }
-        let records = view.records().collect::<Result<Vec<_>, _>>()?;
+        // As long as it will be: how many there are is known, but not to an iterator that ends at what cannot be read.
+        let mut records = Vec::with_capacity(count);
+        for record in view.records() {
+            records.push(record?);
+        }
         let rcode = response_code(header.flags, &records)?;
         let (kept, ttl) = keep(key, rcode, &records, limits)?;
         let flags = header.flags.keep(Flags::AUTHENTIC);
-        let form = compose(view.question(), rcode, flags, &kept, false)?;
+        let about = (view.question(), message.len());
+        let form = compose(about, rcode, flags, &kept, false)?;
         let hides =
             |(record, _): &(&Record<'_>, u32)| record.svcb().is_ok_and(|svcb| svcb.is_some_and(|s| s.has_ech()));
-        let bare = kept.iter().any(hides).then(|| compose(view.question(), rcode, 0, &kept, true)).transpose()?;
+        let bare = kept.iter().any(hides).then(|| compose(about, rcode, 0, &kept, true)).transpose()?;
         Ok(Self {
             form,
             bare,
@@ -161,7 +166,7 @@ impl StoredAnswer {
     pub fn failed(now: Mono, key: &CacheKey, failure: Failure, limits: &AnswerLimits) -> Self {
         let numbers = [key.qtype().to_be_bytes(), key.qclass().to_be_bytes()].concat();
         let question = [key.name().as_wire(), &numbers].concat();
-        let (octets, ttls_at) = Composer::new(&question).finish(Rcode::SERVFAIL, 0);
+        let (octets, ttls_at) = Composer::new(&question, 0).finish(Rcode::SERVFAIL, 0);
         Self {
             form: Form { octets: octets.into(), ttls_at: ttls_at.into() },
             bare: None,
@@ -380,13 +385,13 @@ fn proves(record: &Record<'_>) -> Result<bool, AnswerError> {
 
 /// Writes the kept records; `bare` without ECH configurations, and without what signs or demands them.
 fn compose(
-    question: &[u8],
+    (question, expected): (&[u8], usize),
     rcode: Rcode,
     flags: u16,
     kept: &[(&Record<'_>, u32)],
     bare: bool,
 ) -> Result<Form, AnswerError> {
-    let mut composer = Composer::new(question);
+    let mut composer = Composer::new(question, expected);
     for &(record, ttl) in kept {
         let svcb = if bare { record.svcb()? } else { None };
         let signs_svcb = bare && matches!(record.signed_type()?, Some(rtype::SVCB | rtype::HTTPS));

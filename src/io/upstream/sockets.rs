@@ -22,6 +22,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
+use smallvec::{SmallVec, smallvec};
 
 use crate::base::model::Mono;
 use crate::engine::resolver::core::{ExchangeFailure, ExchangeId, Transmit};
@@ -64,9 +65,9 @@ struct Port {
     socket: UdpSocket,
     opened: Mono,
     /// Every id that went out of it.
-    ids: Vec<u16>,
+    ids: SmallVec<[u16; USES_MAX]>,
     /// Who still listens, and to which id.
-    listening: Vec<(u16, ExchangeId)>,
+    listening: SmallVec<[(u16, ExchangeId); 2]>,
 }
 
 impl Port {
@@ -123,8 +124,8 @@ impl Sockets {
         (self.last, self.fresh) = (number, self.fresh + 1);
         self.young.entry(transmit.server).or_default().push(number);
         self.places.insert(transmit.exchange, number);
-        let listening = vec![(id, transmit.exchange)];
-        self.open.insert(number, Port { socket, opened: now, ids: vec![id], listening });
+        let listening = smallvec![(id, transmit.exchange)];
+        self.open.insert(number, Port { socket, opened: now, ids: smallvec![id], listening });
         Ok(())
     }
 
@@ -146,7 +147,7 @@ impl Sockets {
     pub(super) fn close(&mut self, exchange: ExchangeId) {
         let Some(number) = self.places.remove(&exchange) else { return };
         if let Some(port) = self.open.get_mut(&number) {
-            port.listening.retain(|&(_, listening)| listening != exchange);
+            port.listening.retain(|(_, listening)| *listening != exchange);
         }
     }
 
@@ -253,6 +254,7 @@ pub(super) fn meaning(error: &io::Error) -> ExchangeFailure {
 mod tests {
     use super::*;
     use crate::engine::resolver::Transport;
+    use std::sync::Arc;
     use std::time::Duration;
 
     const AT: Mono = Mono::START;
@@ -271,7 +273,7 @@ mod tests {
     }
 
     /// The id of the exchange, and nothing else that matters here.
-    fn query(exchange: u64) -> Box<[u8]> {
+    fn query(exchange: u64) -> Arc<[u8]> {
         [&(exchange as u16).to_be_bytes()[..], b"query"].concat().into()
     }
 

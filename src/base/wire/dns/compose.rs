@@ -39,21 +39,24 @@ impl From<Short> for ComposeError {
 #[derive(Clone, Debug)]
 pub struct Composer {
     octets: Vec<u8>,
+    /// Octets of the question's name, which stands after the header.
+    asked: usize,
     counts: [u16; 3],
+    /// Where names were written that are no ending of the question's.
     names: BTreeMap<Box<[u8]>, u16>,
     ttls_at: Vec<u16>,
 }
 
 impl Composer {
-    /// Starts a response with this question section.
+    /// Starts a response with this question section: one name in wire form, type and class. `expected` octets of a response are
+    /// written without a move.
     #[must_use]
-    pub fn new(question: &[u8]) -> Self {
-        let mut composer =
-            Self { octets: vec![0; HEADER_OCTETS], counts: [0; 3], names: BTreeMap::new(), ttls_at: Vec::new() };
-        let name = question.get(..question.len().saturating_sub(4)).unwrap_or_default();
-        composer.name(name, true);
-        composer.octets.extend_from_slice(question.get(name.len()..).unwrap_or_default());
-        composer
+    pub fn new(question: &[u8], expected: usize) -> Self {
+        let mut octets = Vec::with_capacity(expected.max(HEADER_OCTETS + question.len()));
+        octets.resize(HEADER_OCTETS, 0);
+        octets.extend_from_slice(question);
+        let asked = question.len().saturating_sub(4);
+        Self { octets, asked, counts: [0; 3], names: BTreeMap::new(), ttls_at: Vec::new() }
     }
 
     /// Appends a record with another time to live.
@@ -148,11 +151,17 @@ impl Composer {
 
     /// Writes a name given in uncompressed wire form, its ending as a pointer where it was written before.
     fn name(&mut self, raw: &[u8], compress: bool) {
+        // Most owners are the name that was asked for: no table is needed for them.
+        if compress && let Some(before) = self.in_question(raw) {
+            self.octets.extend_from_slice(&(0xc000 | before).to_be_bytes());
+            return;
+        }
         let lower = raw.to_ascii_lowercase();
         let mut at = 0;
         while let Some(&len) = raw.get(at).filter(|&&len| len != 0) {
             let suffix = lower.get(at..).unwrap_or_default();
-            if let Some(&before) = self.names.get(suffix).filter(|_| compress) {
+            let before = || self.in_question(suffix).or_else(|| self.names.get(suffix).copied());
+            if compress && let Some(before) = before() {
                 self.octets.extend_from_slice(&(0xc000 | before).to_be_bytes());
                 return;
             }
@@ -165,6 +174,18 @@ impl Composer {
             at = end;
         }
         self.octets.push(0);
+    }
+
+    /// Where in the question a name stands that is an ending of the one asked for, in any case of letters; the root nowhere.
+    fn in_question(&self, name: &[u8]) -> Option<u16> {
+        let asked = self.octets.get(HEADER_OCTETS..HEADER_OCTETS + self.asked)?;
+        let start = asked.len().checked_sub(name.len()).filter(|_| name.len() > 1)?;
+        let mut at = 0;
+        while at < start {
+            at += 1 + usize::from(*asked.get(at)?);
+        }
+        let same = at == start && asked.get(start..)?.eq_ignore_ascii_case(name);
+        same.then(|| u16::try_from(HEADER_OCTETS + start).ok()).flatten()
     }
 }
 
@@ -252,7 +273,7 @@ mod tests {
             }
             let octets = message.to_vec().unwrap();
             let view = AnswerView::parse(&octets).unwrap();
-            let mut composer = Composer::new(view.question());
+            let mut composer = Composer::new(view.question(), 0);
             for (record, _) in view.records().zip(&keep).filter(|(_, kept)| **kept) {
                 let record = record.unwrap();
                 composer.record(&record, record.ttl).unwrap();
@@ -279,11 +300,11 @@ mod tests {
         let source = b"\0\0\x80\0\0\x01\0\x01\0\0\0\0\x01a\x02Bb\0\0\x01\0\x01\x01A\x02bB\0\0\x05\0\x01\0\0\0\x01\0\x07\x01x\x02bb\0";
         let source = [&source[..], b"x"].concat();
         let view = AnswerView::parse(&source).unwrap();
-        let mut composer = Composer::new(view.question());
+        let mut composer = Composer::new(view.question(), 0);
         let mut record = view.records().next().unwrap().unwrap();
         record.section = Section::Authority;
         assert_eq!(composer.record(&record, 5), Err(ComposeError::Rdata(5)), "an octet after the name");
-        let mut composer = Composer::new(view.question());
+        let mut composer = Composer::new(view.question(), 0);
         record.rtype = 99;
         composer.record_with(&record, 5, b"\x01x\0").unwrap();
         let (octets, ttls_at) = composer.finish(Rcode::NOERROR, 0);

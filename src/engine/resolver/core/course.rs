@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rand::RngExt;
+use smallvec::SmallVec;
 
 use super::question::{Exchange, Question, QuestionId, Reply, Transmit};
 use super::reading::Next;
 use super::server::{Manner, Mode, Tries};
 use super::settings::{QUESTION_TIME, STALE_AFTER, STALE_HOLD, TRY_TIME_TCP, TRY_TIMES};
-use super::wire::{self, Query};
+use super::wire::Query;
 use super::zones::Full;
 use super::{CacheKey, Core, ExchangeId, Failure, StoredAnswer, Transport};
 use crate::base::model::Mono;
@@ -45,10 +46,10 @@ impl<T> Core<T> {
         let Some(question) = self.questions.get_mut(&id) else { return };
         let untried_only = question.kept.is_some();
         let racers = if self.mode == Mode::Parallel && question.attempts == 0 { 2 } else { 1 };
-        let mut chosen = Vec::with_capacity(racers);
-        for _ in 0..racers {
-            chosen.extend(self.servers.choose(now, &mut question.tries, untried_only || racers > 1, &mut self.random));
-        }
+        let tries = &mut question.tries;
+        let chosen: SmallVec<[SocketAddr; 2]> = (0..racers)
+            .filter_map(|_| self.servers.choose(now, tries, untried_only || racers > 1, &mut self.random))
+            .collect();
         let started = chosen.into_iter().filter(|&server| self.start(now, id, server, Transport::Udp, true)).count();
         if started > 0 {
             return;
@@ -79,7 +80,10 @@ impl<T> Core<T> {
         let message_id: u16 = self.random.random();
         let cookie = self.servers.cookie(server).filter(|_| edns).map(|cookie| cookie.data());
         let Some(question) = self.questions.get_mut(&id) else { return false };
-        let asked = wire::question(&question.asking, exact.then_some(&mut self.random));
+        let case = exact.then_some(&mut self.random);
+        let has_cookie = cookie.is_some();
+        let asked = Query { key: &question.asking, case, id: message_id, edns, cookie }.build(&mut self.scratch);
+        let query: Arc<[u8]> = self.scratch.as_slice().into();
         let known = Exchange {
             question: id,
             server,
@@ -87,11 +91,11 @@ impl<T> Core<T> {
             id: message_id,
             exact,
             edns,
-            cookie: cookie.is_some(),
+            cookie: has_cookie,
             sent: now,
+            query: Arc::clone(&query),
             asked,
         };
-        let message = Query { key: &question.asking, question: &known.asked, id: message_id, edns, cookie }.build();
         let [first, second, later] = TRY_TIMES;
         let time = match (transport, attempts) {
             (Transport::Tcp, _) => TRY_TIME_TCP,
@@ -106,7 +110,7 @@ impl<T> Core<T> {
         self.schedule(id);
         self.exchanges.insert(exchange, Arc::new(known));
         self.counters.upstream_sent.increment();
-        self.transmits.push_back(Transmit { exchange, server, transport, message });
+        self.transmits.push_back(Transmit { exchange, server, transport, message: query });
         true
     }
 
@@ -196,7 +200,7 @@ impl<T> Core<T> {
     pub(super) fn wake(&mut self, now: Mono, id: QuestionId) {
         let Some(question) = self.questions.get_mut(&id) else { return };
         let tries_end = question.try_end <= now;
-        let expired = if tries_end { std::mem::take(&mut question.active) } else { Vec::new() };
+        let expired = if tries_end { std::mem::take(&mut question.active) } else { SmallVec::new() };
         if !expired.is_empty() {
             question.failure = Failure::Timeout;
         }

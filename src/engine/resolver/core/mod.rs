@@ -46,10 +46,11 @@ pub use settings::{
     STALE_HOLD, TRY_TIME_TCP, TRY_TIMES, WAITERS_MAX, WAITERS_PER_QUESTION_MAX, ZoneServers,
 };
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -86,7 +87,7 @@ pub struct Core<T> {
     next_id: u64,
     /// Boxed, because a tree moves what it holds.
     questions: BTreeMap<QuestionId, Box<Question<T>>>,
-    by_key: BTreeMap<Arc<CacheKey>, QuestionId>,
+    by_key: HashMap<Arc<CacheKey>, QuestionId, RandomState>,
     wakes: BTreeSet<(Mono, QuestionId)>,
     exchanges: BTreeMap<ExchangeId, Arc<Exchange>>,
     waiters: usize,
@@ -94,6 +95,8 @@ pub struct Core<T> {
     transmits: VecDeque<Transmit>,
     closes: VecDeque<ExchangeId>,
     replies: VecDeque<Reply<T>>,
+    /// Where a query is written before its length is known.
+    scratch: Vec<u8>,
 }
 
 /// The inputs.
@@ -117,7 +120,7 @@ impl<T> Core<T> {
             random,
             next_id: 0,
             questions: BTreeMap::new(),
-            by_key: BTreeMap::new(),
+            by_key: HashMap::default(),
             wakes: BTreeSet::new(),
             exchanges: BTreeMap::new(),
             waiters: 0,
@@ -125,6 +128,7 @@ impl<T> Core<T> {
             transmits: VecDeque::new(),
             closes: VecDeque::new(),
             replies: VecDeque::new(),
+            scratch: Vec::new(),
         }
     }
 

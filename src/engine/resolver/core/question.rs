@@ -1,7 +1,10 @@
 //! One question in flight: who waits for it, what has been tried, and the exchanges that may still bring its answer.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use super::Failure;
 use super::server::Tries;
@@ -40,7 +43,7 @@ pub struct Transmit {
     /// How; over TCP the driver adds the length prefix.
     pub transport: Transport,
     /// The query.
-    pub message: Box<[u8]>,
+    pub message: Arc<[u8]>,
 }
 
 /// One query sent to one server. Never used twice.
@@ -73,8 +76,10 @@ pub(super) struct Exchange {
     pub(super) transport: Transport,
     /// The message id of the query.
     pub(super) id: u16,
-    /// The question section of the query.
-    pub(super) asked: Box<[u8]>,
+    /// The query.
+    pub(super) query: Arc<[u8]>,
+    /// Where its question section stands.
+    pub(super) asked: Range<usize>,
     /// Whether the response has to repeat the case of the name.
     pub(super) exact: bool,
     /// Whether the query had an OPT.
@@ -82,6 +87,13 @@ pub(super) struct Exchange {
     /// Whether the query had a cookie.
     pub(super) cookie: bool,
     pub(super) sent: Mono,
+}
+
+impl Exchange {
+    /// The question section of the query.
+    pub(super) fn asked(&self) -> &[u8] {
+        self.query.get(self.asked.clone()).unwrap_or_default()
+    }
 }
 
 /// One question in flight.
@@ -94,7 +106,7 @@ pub(super) struct Question<T> {
     /// The answers that led there.
     pub(super) parts: Vec<Arc<StoredAnswer>>,
     /// Who waits; nobody where an answer is renewed before it expires.
-    pub(super) waiters: Vec<Waiter<T>>,
+    pub(super) waiters: SmallVec<[Waiter<T>; 1]>,
     pub(super) deadline: Mono,
     /// When the current tries end.
     pub(super) try_end: Mono,
@@ -106,9 +118,9 @@ pub(super) struct Question<T> {
     /// Queries sent so far; later ones get more time.
     pub(super) attempts: u32,
     /// The exchanges of the current tries: one, or those that race.
-    pub(super) active: Vec<ExchangeId>,
+    pub(super) active: SmallVec<[ExchangeId; 2]>,
     /// Every exchange that is still listened to, active ones included: a response after its try is late, but an answer.
-    pub(super) open: Vec<ExchangeId>,
+    pub(super) open: SmallVec<[ExchangeId; 2]>,
     /// The last SERVFAIL, REFUSED or the like; delivered if no server has anything better.
     pub(super) kept: Option<Arc<StoredAnswer>>,
     /// Why the last try failed; delivered if there is nothing to keep.
@@ -121,15 +133,15 @@ impl<T> Question<T> {
             asking: Arc::clone(&key),
             key,
             parts: Vec::new(),
-            waiters: Vec::new(),
+            waiters: SmallVec::new(),
             deadline,
             try_end: deadline,
             stale_at: None,
             wake: deadline,
             tries,
             attempts: 0,
-            active: Vec::new(),
-            open: Vec::new(),
+            active: SmallVec::new(),
+            open: SmallVec::new(),
             kept: None,
             failure: Failure::Timeout,
         }
@@ -143,14 +155,14 @@ impl<T> Question<T> {
 
     /// Stops listening to an exchange; says whether that was the last of the current tries.
     pub(super) fn close(&mut self, exchange: ExchangeId) -> bool {
-        self.open.retain(|&open| open != exchange);
+        self.open.retain(|open| *open != exchange);
         self.retire(exchange)
     }
 
     /// An exchange is no current try any more; says whether it was the last.
     pub(super) fn retire(&mut self, exchange: ExchangeId) -> bool {
         let was = self.active.contains(&exchange);
-        self.active.retain(|&active| active != exchange);
+        self.active.retain(|active| *active != exchange);
         was && self.active.is_empty()
     }
 }

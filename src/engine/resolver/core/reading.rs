@@ -32,7 +32,7 @@ pub(super) enum Next {
 impl<T> Core<T> {
     /// Judges a message; `None` where nothing has happened and listening goes on.
     pub(super) fn read(&mut self, now: Mono, id: ExchangeId, exchange: &Exchange, message: &[u8]) -> Option<Next> {
-        let matched = wire::match_response(&exchange.asked, exchange.id, exchange.exact, message);
+        let matched = wire::match_response(exchange.asked(), exchange.id, exchange.exact, message);
         if !matches!(matched, Match::Response(_)) {
             self.counters.spoof_ignored.increment();
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
+use smallvec::{SmallVec, smallvec};
 
 use super::cookie::Cookie;
 use super::routes::Way;
@@ -118,7 +119,7 @@ struct Server {
 #[derive(Clone, Debug)]
 pub(super) struct Tries {
     way: Way,
-    tried: Box<[Tried]>,
+    tried: SmallVec<[Tried; 4]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +133,7 @@ enum Tried {
 impl Tries {
     /// A clean sheet.
     pub(super) fn new(way: Way) -> Self {
-        let tried = vec![Tried::Times(0); way.len()].into();
+        let tried = smallvec![Tried::Times(0); way.len()];
         Self { way, tried }
     }
 

@@ -3,6 +3,8 @@
 //! A query is built here octet by octet, so the question of a genuine response is octet-equal to ours, letter case included:
 //! no name in a response is parsed before that comparison has passed.
 
+use std::ops::Range;
+
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -12,29 +14,12 @@ use crate::base::wire::Reader;
 use crate::base::wire::dns::{AnswerFault, AnswerView, HEADER_OCTETS, Rcode, Section, rtype};
 use crate::engine::resolver::{CacheKey, Transport};
 
-/// The question section for a key: its name in lower case, or in random case (0x20).
-pub(super) fn question(key: &CacheKey, random: Option<&mut StdRng>) -> Box<[u8]> {
-    let mut out = Vec::with_capacity(key.name().as_wire().len() + 4);
-    out.extend_from_slice(key.name().as_wire());
-    if let Some(random) = random {
-        // Label lengths are below every letter, so what looks like a letter is one.
-        for letter in out.iter_mut().filter(|octet| octet.is_ascii_lowercase()) {
-            if random.random() {
-                letter.make_ascii_uppercase();
-            }
-        }
-    }
-    out.extend_from_slice(&key.qtype().to_be_bytes());
-    out.extend_from_slice(&key.qclass().to_be_bytes());
-    out.into()
-}
-
 /// What a query is built from.
 pub(super) struct Query<'a> {
-    /// What is asked, for the flags.
+    /// What is asked.
     pub(super) key: &'a CacheKey,
-    /// The question section.
-    pub(super) question: &'a [u8],
+    /// What the case of the name is drawn from (0x20); `None` is lower case.
+    pub(super) case: Option<&'a mut StdRng>,
     /// The message id, fresh with every transmit.
     pub(super) id: u16,
     /// Whether an OPT record goes along.
@@ -44,17 +29,28 @@ pub(super) struct Query<'a> {
 }
 
 impl Query<'_> {
-    /// The query message: RD set; AD, so that the response says whether its data was validated (RFC 6840 §5.7); CD and DO as the
-    /// key says (RFC 4035 §3.2); at most one OPT. What a client's own OPT says, its subnet above all, goes nowhere.
-    pub(super) fn build(&self) -> Box<[u8]> {
-        let cookie = self.cookie.as_deref();
-        let option = cookie.map_or(0, |cookie| 4 + cookie.len());
-        // Exactly as long, so that nothing is moved at the end.
-        let mut out = Vec::with_capacity(HEADER_OCTETS + self.question.len() + if self.edns { 11 + option } else { 0 });
+    /// Writes the query message into `out`, in place of what was there: RD set; AD, so that the response says whether its data was
+    /// validated (RFC 6840 §5.7); CD and DO as the key says (RFC 4035 §3.2); at most one OPT. What a client's own OPT says, its
+    /// subnet above all, goes nowhere. Gives where
+    /// the question section stands.
+    pub(super) fn build(self, out: &mut Vec<u8>) -> Range<usize> {
         let checking_disabled = if self.key.cd() { 0x10 } else { 0 };
+        out.clear();
         out.extend_from_slice(&self.id.to_be_bytes());
         out.extend_from_slice(&[0x01, 0x20 | checking_disabled, 0, 1, 0, 0, 0, 0, 0, u8::from(self.edns)]);
-        out.extend_from_slice(self.question);
+        let name = self.key.name().as_wire();
+        out.extend_from_slice(name);
+        if let (Some(random), Some(written)) = (self.case, out.get_mut(HEADER_OCTETS..)) {
+            // Label lengths are below every letter, so what looks like a letter is one.
+            for letter in written.iter_mut().filter(|octet| octet.is_ascii_lowercase()) {
+                if random.random() {
+                    letter.make_ascii_uppercase();
+                }
+            }
+        }
+        out.extend_from_slice(&self.key.qtype().to_be_bytes());
+        out.extend_from_slice(&self.key.qclass().to_be_bytes());
+        let asked = HEADER_OCTETS..out.len();
         if self.edns {
             let dnssec_ok = if self.key.dnssec_ok() { 0x80 } else { 0 };
             let octets = |len: usize| u16::try_from(len).unwrap_or_default().to_be_bytes();
@@ -62,14 +58,14 @@ impl Query<'_> {
             out.extend_from_slice(&rtype::OPT.to_be_bytes());
             out.extend_from_slice(&octets(UDP_OCTETS_MAX));
             out.extend_from_slice(&[0, 0, dnssec_ok, 0]);
-            out.extend_from_slice(&octets(option));
-            if let Some(cookie) = cookie {
+            out.extend_from_slice(&octets(self.cookie.as_ref().map_or(0, |cookie| 4 + cookie.len())));
+            if let Some(cookie) = &self.cookie {
                 out.extend_from_slice(&cookie::OPTION.to_be_bytes());
                 out.extend_from_slice(&octets(cookie.len()));
                 out.extend_from_slice(cookie);
             }
         }
-        out.into_boxed_slice()
+        asked
     }
 }
 
