@@ -33,8 +33,8 @@ use crate::policy::Hit;
 pub const CONNECTIONS_MAX: usize = 1_024;
 /// Connections of one client: an IPv4 address or an IPv6 /64.
 pub const CONNECTIONS_PER_CLIENT_MAX: usize = 256;
-/// Queries of one connection whose answers are not written yet.
-pub const PIPELINE_MAX: usize = 64;
+/// Queries of one connection whose answers are not written yet: for a client that never reads they are most of what it takes.
+pub const PIPELINE_MAX: usize = 32;
 /// How long a connection may say nothing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(STREAM_IDLE_S as u64);
 /// How long the rest of a message may take.
