@@ -36,7 +36,7 @@ fn response(query: &[u8], address: Ipv4Addr) -> Vec<u8> {
     let mut out = query[..question_end(query)].to_vec();
     (out[2], out[3]) = (0x81, 0x80);
     out[4..12].copy_from_slice(&[0, 1, 0, 1, 0, 0, 0, 0]);
-    out.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+    out.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0x0e, 0x10, 0, 4]);
     out.extend(address.octets());
     out
 }
