@@ -4,7 +4,7 @@ use crate::daemon::{Daemon, Site};
 use crate::dns::{A, Answer, NOERROR, query};
 use crate::load::{Case, Checked, Tally, ask_once, socket};
 use crate::malformed::{Reply, Seed, seeds};
-use crate::tier;
+use crate::tier::{self, Tier};
 use crate::upstream::{Habits, Upstream, address_of};
 use interdict::io::listen::CONNECTIONS_MAX;
 use interdict::io::sys::limits::raise_open_files;
@@ -302,11 +302,16 @@ pub(crate) fn a_flood_of_misses_leaves_room_for_others() {
             upstream.asked() - asked_before,
             grown >> 10,
         );
+        for (what, Tally { sent, right, lost, wrong, slowest }) in &tallies {
+            println!("{what}: {sent} sent, {right} right, {lost} lost, {} wrong, slowest {slowest:?}", wrong.len());
+        }
         assert!(grown < FLOOD_GROWTH_MAX, "memory grew by {grown} octets");
-        for (what, Tally { sent, right, lost, wrong, slowest }) in tallies {
-            println!("{what}: {sent} sent, {right} right, {lost} lost, slowest {slowest:?}");
+        for (what, Tally { sent, right, wrong, .. }) in tallies {
             assert!(wrong.is_empty(), "{what}: {wrong:#?}");
-            assert_eq!(right, sent, "{what}");
+            // A flood of more than can be taken costs everybody some: what needs no upstream next to nothing.
+            let one_in = if what == "fresh" { 100 } else { 1_000 };
+            let lost_max = if tier::reaches(Tier::Soak) { sent / one_in } else { 0 };
+            assert!(sent - right <= lost_max, "{what}: {right} of {sent} right");
         }
     });
     assert_eq!(daemon.counter("worker_restarts"), 0);
