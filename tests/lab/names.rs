@@ -5,7 +5,7 @@ use crate::net::{Net, site};
 use crate::space::{on, part, sh, until};
 use crate::tier;
 use serde_json::Value;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A web server of the internet: TLS and HTTP on ports of its own, since the internet answers on the usual ones.
@@ -28,7 +28,17 @@ pub(crate) const PORTS: &str = "inspect_tcp = [80, 443, 8080, 8443]\ninspect_udp
 const LISTED: &str = "a.update.acme.example";
 const OTHER: &str = "other.example";
 
-/// What real clients and our own say to whom, with the name in place of NAME, and the channel that has it in the ledger.
+/// A browser with a new profile, and without what browsers do by themselves. Its hellos are post-quantum, longer than a datagram, and
+/// cut and shuffled as it likes.
+const BROWSER: &str = "timeout 30 chromium --headless --no-sandbox --disable-gpu --no-first-run --disable-dev-shm-usage \
+    --disable-background-networking --disable-component-update --disable-sync --user-data-dir=$(mktemp -d -p /run) \
+    --ignore-certificate-errors --ignore-certificate-errors-spki-list=$(cat /run/web/spki) \
+    --host-resolver-rules='MAP * 192.0.2.20' --dump-dom";
+/// A QUIC client with a version and an address; it says the name that it resolves, and leaves what it was given in a file.
+const QUIC: &str = "quic() { cd $(mktemp -d -p /run) && echo $2 NAME > hosts && unshare -m sh -c 'mount --bind hosts /etc/hosts && \
+    gtlsclient -q --timeout=3s --exit-on-all-streams-close --download=. -v $0 NAME 443 https://NAME/' $1; cat index.html; }; quic";
+
+/// What real clients say to whom, with the name in place of NAME, and the channel that has it in the ledger.
 const CLIENTS: &[(&str, &str)] = &[
     ("curl -sk --max-time 5 --connect-to ::192.0.2.20:8443 https://NAME/", "tls-sni"),
     ("curl -sk --max-time 5 --http1.1 --tls-max 1.2 --connect-to ::192.0.2.20:8443 https://NAME/", "tls-sni"),
@@ -42,6 +52,11 @@ const CLIENTS: &[(&str, &str)] = &[
         "GET | openssl s_client -quiet -max_send_frag 512 -connect 192.0.2.20:8443 -servername NAME 2>/dev/null",
         "tls-sni",
     ),
+    ("BROWSER https://NAME:8443/", "tls-sni"),
+    ("BROWSER --origin-to-force-quic-on=NAME:443 https://NAME/", "quic-sni"),
+    ("QUIC v1 192.0.2.20", "quic-sni"),
+    ("QUIC v2draft 192.0.2.20", "quic-sni"),
+    ("QUIC v1 2001:db8:900d::20", "quic-sni"),
 ];
 
 /// Our own clients: kind, address, octets of padding, octets of each segment (0: all at once).
@@ -62,20 +77,32 @@ const OWN: &[(&str, &str, u16, usize, &str)] = &[
     ("http", "192.0.2.7", 0, 7, "http-host"),
 ];
 
-/// The web server; it ends with this.
-pub(crate) struct Web(Child);
+/// The web servers; they end with this.
+pub(crate) struct Web(Vec<Child>);
 
 impl Web {
     pub(crate) fn start() -> Option<Self> {
         let nginx = tier::program("nginx")?;
         sh(&format!(
             "mkdir -p /run/web/logs && cd /run/web && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem \
-             -out cert.pem -subj /CN=web.example -days 30 2>/dev/null && cat > web.conf <<'END'\n{WEB}\nEND"
+             -out cert.pem -subj /CN=web.example -days 30 2>/dev/null && mkdir pages && printf served > pages/index.html && \
+             openssl x509 -in cert.pem -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64 > spki && \
+             cat > web.conf <<'END'\n{WEB}\nEND"
         ));
-        let mut command = on("internet", nginx);
-        let web = Self(command.args(["-p", "/run/web", "-c", "web.conf"]).stdout(Stdio::null()).spawn().unwrap());
+        let mut web = Self(Vec::new());
+        let mut serve = |command: &mut Command| {
+            let quiet =
+                command.current_dir("/run/web").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            web.0.push(quiet.spawn().unwrap());
+        };
+        serve(on("internet", nginx).args(["-p", "/run/web", "-c", "web.conf"]));
+        if let Some(quic) = tier::program("gtlsserver") {
+            for address in ["192.0.2.20", "2001:db8:900d::20"] {
+                serve(on("internet", &quic).args(["-q", "-d", "pages", address, "443", "key.pem", "cert.pem"]));
+            }
+        }
         until("the web server answers", Duration::from_secs(10), || {
-            fetch("curl -s --max-time 1 --connect-to ::192.0.2.20:8080 http://other.example/") == "served"
+            fetch("curl -s --max-time 1 --connect-to ::192.0.2.20:8080 http://NAME/", OTHER) == "served"
         });
         Some(web)
     }
@@ -83,18 +110,25 @@ impl Web {
 
 impl Drop for Web {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        for server in &mut self.0 {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
     }
 }
 
 /// What a client of the client's host gets.
-fn fetch(line: &str) -> String {
-    let line = line.replace("GET |", "printf 'GET / HTTP/1.0\\r\\n\\r\\n' |");
+fn fetch(line: &str, name: &str) -> String {
+    let line = line
+        .replace("GET |", "printf 'GET / HTTP/1.0\\r\\n\\r\\n' |")
+        .replace("BROWSER", BROWSER)
+        .replace("QUIC", QUIC);
+    let line = line.replace("NAME", name);
     let output = on("client", "sh").args(["-c", &line]).stderr(Stdio::null()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    // What follows the head of a reply.
-    text.rsplit("\r\n\r\n").next().unwrap_or_default().to_owned()
+    // What follows the head of a reply, and what a browser shows around it.
+    let body = text.rsplit("\r\n\r\n").next().unwrap_or_default();
+    if body.starts_with("<html>") { body.matches("served").collect() } else { body.to_owned() }
 }
 
 /// What our own client came to.
@@ -122,8 +156,13 @@ pub(crate) fn real_clients_are_told_by_their_names() {
     looking();
     println!("packets wait for us by {}", status["queue"]);
     let mut rows = 0;
+    let has_quic = tier::program("gtlsserver").is_some() && tier::program("gtlsclient").is_some();
+    let has_browser = tier::program("chromium").is_some();
     for (line, channel) in clients {
-        let (with, without) = (fetch(&line.replace("NAME", LISTED)), fetch(&line.replace("NAME", OTHER)));
+        if line.starts_with("BROWSER") && !has_browser || *channel == "quic-sni" && !has_quic {
+            continue;
+        }
+        let (with, without) = (fetch(line, LISTED), fetch(line, OTHER));
         println!("{channel:9} listed: {with:8} not listed: {without:12} {}", line.split(" 2>").next().unwrap());
         // Two requests on one connection: the first one is served.
         let (blocked, open) = if line.contains("http://other") { ("served", "servedserved") } else { ("", "served") };
@@ -167,7 +206,7 @@ pub(crate) fn this_machines_own_connections_are_told_by_their_names() {
     enforcing(&daemon);
     looking();
     let here = |line: &str, name: &str| {
-        let output = std::process::Command::new("sh").args(["-c", &line.replace("NAME", name)]).output().unwrap();
+        let output = Command::new("sh").args(["-c", &line.replace("NAME", name)]).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     for (line, channel) in CLIENTS.iter().filter(|(line, _)| line.starts_with("curl") && !line.contains("http://other"))
