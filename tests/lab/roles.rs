@@ -1,5 +1,6 @@
 //! Parts that other hosts of a scenario play.
 
+use crate::dns::{A, query};
 use interdict::base::wire::quic::initials;
 use interdict::base::wire::tls::{client_hello, record};
 use std::io::{Read as _, Write as _};
@@ -22,6 +23,7 @@ pub(crate) fn play(role: &str) {
         }
         ["flood", source, destination, rate, seconds] => flood(source, destination, rate, seconds),
         ["first", destination, count] => first(destination, count.parse().unwrap()),
+        ["through", resolver, name] => through(resolver, name),
         ["each", first, count, destination] => each(first, count, destination),
         ["talk", destination, seconds] => talk("", destination, seconds),
         ["talk-as", name, destination, seconds] => talk(name, destination, seconds),
@@ -167,6 +169,30 @@ fn first(destination: &str, count: usize) {
         socket.recv(&mut [0; 16]).unwrap();
         println!("\nudp {}", begun.elapsed().as_nanos() / 1_000);
     }
+}
+
+/// Asks every 20 ms from a port of its own until an answer is the resolver's own; says when the first that got through was sent.
+fn through(resolver: &str, name: &str) {
+    let (begun, message) = (Instant::now(), query(7, name, A));
+    let mut asked: Vec<(Duration, UdpSocket)> = Vec::new();
+    while begun.elapsed() < Duration::from_secs(12) {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.connect((resolver, 53)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        asked.push((begun.elapsed(), socket));
+        // Where nobody listens, the kernel says so.
+        let _ = asked.last().unwrap().1.send(&message);
+        sleep(Duration::from_millis(20));
+        let mut buffer = [0; 512];
+        let is_own = |socket: &UdpSocket, buffer: &mut [u8; 512]| {
+            socket.recv(buffer).is_ok_and(|length| buffer[..length].ends_with(&[192, 0, 2, 80]))
+        };
+        if let Some((sent, _)) = asked.iter().find(|(_, socket)| is_own(socket, &mut buffer)) {
+            println!("\ndone {:.2}", sent.as_secs_f64());
+            return;
+        }
+    }
+    panic!("nothing got through to {resolver}");
 }
 
 /// One datagram from each of many addresses in a row.
