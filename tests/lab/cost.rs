@@ -18,6 +18,28 @@ const BULK_PORT: &str = "8443";
 /// Every interface that packets pass on their way.
 const INTERFACES: [(&str, &str); 4] = [("", "lan"), ("", "wan"), ("client", "eth0"), ("internet", "eth0")];
 
+/// How the gateway forwards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// With nothing in the kernel.
+    Bare,
+    /// With its connections tracked, as on any gateway that translates addresses or has a firewall with a state.
+    Tracking,
+    /// With enforcement.
+    Enforcing,
+}
+
+/// Has the kernel track connections, and no more.
+const TRACK: &str = "nft -f - <<'END'
+table inet track {
+    chain forward {
+        type filter hook forward priority 0
+        ct state established counter
+    }
+}
+END
+";
+
 /// What one turn came to.
 #[derive(Clone, Debug, Default)]
 struct Turn {
@@ -40,7 +62,7 @@ impl Drop for Bulk {
 }
 
 pub(crate) fn what_enforcement_costs_others() {
-    let (pairs, count) = (tier::count(1, 3, 10), tier::count(1_000, 100_000, 100_000));
+    let (rounds, count) = (tier::count(1, 3, 10), tier::count(1_000, 100_000, 100_000));
     let (Some(iperf), Some(_)) = (tier::program("iperf3"), tier::program("curl")) else { return };
     let _net = Net::new();
     let Some(_web) = Web::start() else { return };
@@ -56,31 +78,30 @@ pub(crate) fn what_enforcement_costs_others() {
     site.write("names.txt", &names.concat());
     let daemon = site.start();
     enforcing(&daemon);
-    let mut turns: [Vec<Turn>; 2] = Default::default();
-    for pair in 0..pairs {
-        // Whoever is first in one pair is second in the next.
-        for with in [pair % 2 == 0, pair % 2 == 1] {
-            switch(&site, &daemon, with);
+    let mut turns: [Vec<Turn>; 3] = Default::default();
+    for round in 0..rounds {
+        // Each is first in one round, in the middle in the next, and last in the one after.
+        let mut order = [State::Bare, State::Tracking, State::Enforcing];
+        order.rotate_left(round % 3);
+        for state in order {
+            switch(&site, &daemon, state);
             let turn = turn(tier::count(1, 1, 2));
-            println!("pair {pair} {:7} {turn:?}", if with { "with" } else { "without" });
-            turns[usize::from(with)].push(turn);
+            println!("round {round} {state:?} {turn:?}");
+            turns[state as usize].push(turn);
         }
     }
-    let [without, with] = &turns;
     let figure = |what: &str, of: &dyn Fn(&Turn) -> f64, unit: &str| {
-        let pick = |turns: &[Turn]| turns.iter().map(of).collect::<Vec<f64>>();
-        let (a, b) = (pick(without), pick(with));
-        let ratios: Vec<f64> = b.iter().zip(&a).map(|(with, without)| 100.0 * with / without).collect();
-        let (low, high) = interval(&ratios);
+        let [bare, tracking, enforcing] = turns.each_ref().map(|turns| turns.iter().map(of).collect::<Vec<f64>>());
         println!(
-            "{what:28} without {:9.2} with {:9.2} {unit:8} {:6.1} % [{low:.1}, {high:.1}] of it",
-            median(&a),
-            median(&b),
-            median(&ratios)
+            "{what:26} {:8.2} {unit:6} bare; tracking {}; enforcing {}, {} of tracking",
+            median(&bare),
+            share(&tracking, &bare),
+            share(&enforcing, &bare),
+            share(&enforcing, &tracking),
         );
     };
     println!(
-        "{pairs} pairs, {count} ranges and names; medians, and the interval that holds the median of the ratios at 95 %:"
+        "{rounds} rounds, {count} ranges and names; medians, and the interval that holds the median of the ratios at 95 %:"
     );
     figure("iperf3, GSO", &|turn| turn.bulk[0], "Gbit/s");
     figure("iperf3, no GSO", &|turn| turn.bulk[1], "Gbit/s");
@@ -95,15 +116,28 @@ pub(crate) fn what_enforcement_costs_others() {
 }
 
 /// Puts it in force, or takes it out.
-fn switch(site: &Site, daemon: &Daemon, with: bool) {
-    let output = site.program(&["gateway", if with { "apply" } else { "remove" }]);
+fn switch(site: &Site, daemon: &Daemon, state: State) {
+    // Of the state before: ours goes with `remove`.
+    sh("nft delete table inet track 2>/dev/null || true");
+    let output = site.program(&["gateway", if state == State::Enforcing { "apply" } else { "remove" }]);
     assert!(output.status.success(), "{output:?}");
-    if with {
-        enforcing(daemon);
-        looking();
-    } else {
-        until("nothing is in the kernel", Duration::from_secs(10), || sh("nft list ruleset").is_empty());
+    match state {
+        State::Enforcing => {
+            enforcing(daemon);
+            looking();
+        }
+        State::Bare => {
+            until("nothing is in the kernel", Duration::from_secs(10), || sh("nft list ruleset").is_empty());
+        }
+        State::Tracking => drop(sh(TRACK)),
     }
+}
+
+/// The median of ratios of turns beside each other, with its interval.
+fn share(of: &[f64], to: &[f64]) -> String {
+    let ratios: Vec<f64> = of.iter().zip(to).map(|(of, to)| 100.0 * of / to).collect();
+    let (low, high) = interval(&ratios);
+    format!("{:.1} % [{low:.1}, {high:.1}]", median(&ratios))
 }
 
 fn turn(seconds: usize) -> Turn {
