@@ -232,8 +232,8 @@ fn inspect<'a>(policy: &Arc<Policy>, frames: impl Iterator<Item = (Mono, Frame<'
     told
 }
 
-/// The reference captures with up to eight octets bent: in three of four rounds within frames, half of them where headers are, so that it is
-/// the readers behind the file's that meet them; else anywhere in the file.
+/// The reference captures with up to eight octets bent: in three of four rounds within frames, half of them where headers are, so
+/// that it is the readers behind the file's that meet them; else anywhere in the file.
 #[test]
 fn bent_captures_do_no_harm() {
     let Some(captures) = tier::shared("captures") else { return };
