@@ -13,7 +13,7 @@ const POISON: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 66);
 const HELD: Duration = Duration::from_millis(1_500);
 
 /// A port for datagrams and streams.
-fn both() -> (UdpSocket, TcpListener) {
+pub(super) fn both() -> (UdpSocket, TcpListener) {
     loop {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
@@ -32,7 +32,7 @@ fn question_end(message: &[u8]) -> usize {
 }
 
 /// The response to a query that has one address.
-fn response(query: &[u8], address: Ipv4Addr) -> Vec<u8> {
+pub(super) fn response(query: &[u8], address: Ipv4Addr) -> Vec<u8> {
     let mut out = query[..question_end(query)].to_vec();
     (out[2], out[3]) = (0x81, 0x80);
     out[4..12].copy_from_slice(&[0, 1, 0, 1, 0, 0, 0, 0]);
@@ -119,7 +119,7 @@ impl Held {
 }
 
 /// Asks for names that are cached, again and again; gives how long each answer took, in microseconds.
-fn watch(daemon: &Daemon, names: &[String], until: impl Fn(usize) -> bool) -> Vec<f64> {
+pub(super) fn watch(daemon: &Daemon, names: &[String], until: impl Fn(usize) -> bool) -> Vec<f64> {
     let client = daemon.client();
     let mut times = Vec::new();
     while !until(times.len()) {

@@ -176,3 +176,83 @@ fn pipeline(server: SocketAddr, connection: usize) -> usize {
     assert!(failed > 0 || begun.elapsed() >= 2 * THINKS, "a hundred at once, where a pipeline has {PIPELINE_MAX}");
     failed
 }
+
+//----------- Huge sets ------------------------------------------------------
+
+/// Records of one answer.
+const RECORDS: u16 = 1_000;
+
+/// A server that has a thousand addresses for every name but those below `cached.example`, which have one.
+fn server_of_huge_sets() -> SocketAddr {
+    let (udp, tcp) = forged::both();
+    let address = udp.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4_096];
+        while let Ok((len, from)) = udp.recv_from(&mut buffer) {
+            let is_small = upstream::question_name(&buffer[..len]).to_ascii_lowercase().ends_with("cached.example");
+            let mut answer = answered(&buffer[..len], false);
+            // Cut short.
+            answer[2] |= 2;
+            let answer = if is_small { forged::response(&buffer[..len], HOME) } else { answer };
+            udp.send_to(&answer, from).unwrap();
+        }
+    });
+    std::thread::spawn(move || {
+        for stream in tcp.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut len = [0; 2];
+                while stream.read_exact(&mut len).is_ok() {
+                    let mut query = vec![0; usize::from(u16::from_be_bytes(len))];
+                    stream.read_exact(&mut query).unwrap();
+                    let mut answer = answered(&query, false);
+                    answer[6..8].copy_from_slice(&RECORDS.to_be_bytes());
+                    for number in 0..RECORDS {
+                        let [high, low] = number.to_be_bytes();
+                        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, high, low]);
+                    }
+                    send_framed(&mut stream, &answer);
+                }
+            });
+        }
+    });
+    address
+}
+
+/// A hundred clients that ask for sets of a thousand records without end (CVE-2024-1737): each of them is refused, and whoever asks for
+/// what is cached is answered as before.
+#[test]
+fn sets_of_a_thousand_records_hold_nobody_up() {
+    let (clients, rounds) = (tier::count(20, 100, 100), tier::count(2, 5, 50));
+    let daemon = Daemon::start("127.0.0.1:0", vec![server_of_huge_sets()], Acl::default());
+    let names: Vec<String> = (0..100).map(|n| format!("n{n}.cached.example")).collect();
+    names.iter().for_each(|name| assert_eq!(addresses(&daemon.ask(name)).len(), 1));
+    let before = forged::watch(&daemon, &names, |count| count >= 500);
+    let done = AtomicBool::new(false);
+    let during = std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| forged::watch(&daemon, &names, |_| done.load(Ordering::Relaxed)));
+        let ask = |client: usize| {
+            for round in 0..rounds {
+                let answer = daemon.ask(&format!("r{round}.c{client}.huge.example"));
+                assert_eq!((rcode(&answer), addresses(&answer).len()), (ResponseCode::ServFail, 0));
+            }
+        };
+        let asking: Vec<_> = (0..clients).map(|client| scope.spawn(move || ask(client))).collect();
+        asking.into_iter().for_each(|thread| thread.join().unwrap());
+        done.store(true, Ordering::Relaxed);
+        watcher.join().unwrap()
+    });
+    let late = |times: &[f64]| {
+        let mut sorted = times.to_vec();
+        sorted.sort_unstable_by(f64::total_cmp);
+        sorted[sorted.len() * 99 / 100]
+    };
+    println!(
+        "{} sets of {RECORDS} records, {clients} at a time, all refused; {} answers from the cache meanwhile, all right, 99 % within \
+         {:.0} us; before within {:.0} us",
+        clients * rounds,
+        during.len(),
+        late(&during),
+        late(&before),
+    );
+}
