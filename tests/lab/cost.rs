@@ -62,7 +62,7 @@ impl Drop for Bulk {
 }
 
 pub(crate) fn what_enforcement_costs_others() {
-    let (rounds, count) = (tier::count(1, 3, 10), tier::count(1_000, 100_000, 100_000));
+    let (rounds, count) = (tier::count(1, 3, 20), tier::count(1_000, 100_000, 100_000));
     let (Some(iperf), Some(_)) = (tier::program("iperf3"), tier::program("curl")) else { return };
     let _net = Net::new();
     let Some(_web) = Web::start() else { return };
@@ -165,7 +165,10 @@ fn segments(together: bool) {
 
 fn throughput(seconds: usize) -> f64 {
     let seconds = seconds.to_string();
-    let output = on("client", "iperf3").args(["-c", BULK, "-p", BULK_PORT, "-J", "-t", &seconds]).output().unwrap();
+    let output = on("client", "iperf3")
+        .args(["-c", BULK, "-p", BULK_PORT, "-C", "cubic", "-J", "-t", &seconds])
+        .output()
+        .unwrap();
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     let bits = said["end"]["sum_received"]["bits_per_second"].as_f64();
     bits.unwrap_or_else(|| panic!("{said}")) / 1e9

@@ -62,7 +62,8 @@ pub(super) fn add(table: &mut Table, inspection: &Inspection, who: &Who, (epoch,
     let inspect: Arc<str> = "inspect".into();
     table.chains.push(Chain { name: Arc::clone(&inspect), hook: None, rules });
 
-    let mut rules = Vec::new();
+    // Nearly all packets bring no mark, and are to pass one rule here, not all.
+    let mut rules = vec![vec![Part::Mark(bits, 0), Part::Then(Then::Return)]];
     for state in State::ALL {
         // A packet that was judged just before this policy was in force carries the mark of the one before.
         let before = mask.of(epoch.wrapping_sub(1), state);

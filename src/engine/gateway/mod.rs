@@ -10,6 +10,7 @@
 //! | module | what |
 //! |---|---|
 //! | `listed` | from the policy to address ranges by vendor, purpose and decision |
+//! | `near` | blocks of addresses in which listed ones lie |
 //! | `table` | what an nftables table has, as far as it is needed here |
 //! | `plan` | the two tables that are wanted |
 //! | `inspect` | the rules that lead first packets to the inspector |
@@ -29,6 +30,7 @@ mod inspect;
 mod learned;
 mod listed;
 mod marks;
+mod near;
 mod plan;
 mod reset;
 mod seen;

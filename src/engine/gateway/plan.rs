@@ -6,6 +6,7 @@
 
 use super::inspect::{self, Entrance};
 use super::listed::{Kind, Listed};
+use super::near;
 use super::settings::{Clients, GatewaySettings, Handling, Redirect, Watching};
 use super::table::{Chain, Element, Elements, Family, Hook, Key, Part, Protocol, Range, Rule, SetKind, Table, Then};
 use crate::base::model::Decision;
@@ -140,14 +141,22 @@ fn hold(listed: &Listed, policy: &Policy, settings: &GatewaySettings, interfaces
         let mut rules: Vec<Rule> = spared(policy, family).take(EXCEPTIONS_MAX).collect();
         rules.push(vec![Part::Then(Then::ChainOf(family, Arc::clone(&map)))]);
         table.chains.push(Chain { name: Arc::clone(&map), hook: None, rules });
-        jumps.push((family, map));
+        let blocks = near::blocks(listed, family).map(|blocks| {
+            let name = format!("near{}", family.digit());
+            table.set(&name, Key::Address(family), SetKind::Plain, blocks)
+        });
+        let near = blocks.map(|blocks| Part::ToBlock(family, blocks));
+        jumps.push((family, near, Part::Then(Then::Jump(map))));
     }
-    let jump = |(_, chain): &(Family, Arc<str>)| Part::Then(Then::Jump(Arc::clone(chain)));
     let mut rules = who.not_outside();
-    rules.extend(jumps.iter().map(|to| vec![who.from(to.0), jump(to)]));
+    // The cheapest question first.
+    let of_clients = |(family, near, jump): &(Family, Option<Part>, Part)| -> Rule {
+        near.iter().cloned().chain([who.from(*family), jump.clone()]).collect()
+    };
+    rules.extend(jumps.iter().map(of_clients));
     table.chains.push(Chain { name: "forward".into(), hook: Some((Hook::Forward, FILTER_PRIORITY)), rules });
     if settings.local {
-        let rules = jumps.iter().map(|to| vec![jump(to)]).collect();
+        let rules = jumps.into_iter().map(|(_, near, jump)| near.into_iter().chain([jump]).collect()).collect();
         table.chains.push(Chain { name: "output".into(), hook: Some((Hook::Output, FILTER_PRIORITY)), rules });
     }
     table
@@ -432,15 +441,22 @@ mod tests {
     #[test]
     fn what_clients_send_inside_is_looked_up_and_nothing_else() {
         let hold = planned(&settings(), Vec::new()).hold;
-        let forward =
-            ["iifname @outside return", "ip saddr @clients4 jump listed4", "ip6 saddr @clients6 jump listed6"];
+        let forward = [
+            "iifname @outside return",
+            "ip daddr & 255.255.0.0 @near4 ip saddr @clients4 jump listed4",
+            "ip6 daddr & ffff:ffff:: @near6 ip6 saddr @clients6 jump listed6",
+        ];
         assert_eq!(rules(&hold, "forward"), forward);
+        assert_eq!(elements(&hold, "near4"), ["192.0.0.0", "198.51.0.0"]);
         assert_eq!(elements(&hold, "outside"), ["\"eth0\""]);
         let clients = ["10.0.0.0-10.255.255.255", "100.64.1.0-100.64.1.255", "169.254.0.0-169.254.255.255"];
         assert_eq!(elements(&hold, "clients4")[..3], clients);
         assert!(rules(&hold, "output").is_empty());
         let local = planned(&GatewaySettings { local: true, ..settings() }, Vec::new()).hold;
-        assert_eq!(rules(&local, "output"), ["jump listed4", "jump listed6"]);
+        assert_eq!(
+            rules(&local, "output"),
+            ["ip daddr & 255.255.0.0 @near4 jump listed4", "ip6 daddr & ffff:ffff:: @near6 jump listed6"]
+        );
     }
 
     #[test]
@@ -496,10 +512,11 @@ mod tests {
         let verdicts = rules(&main, "verdicts");
         let passed = "meta mark & 0xff000000 == 0x09000000 ct mark set ct mark & 0x00ffffff ^ 0x09000000 \
              meta mark set meta mark & 0x00ffffff return";
-        assert_eq!(verdicts[0], passed);
-        assert_eq!(verdicts[1], "meta mark & 0xff000000 == 0x05000000 meta mark set meta mark & 0x00ffffff return");
+        assert_eq!(verdicts[0], "meta mark & 0xff000000 == 0x00000000 return");
+        assert_eq!(verdicts[1], passed);
+        assert_eq!(verdicts[2], "meta mark & 0xff000000 == 0x05000000 meta mark set meta mark & 0x00ffffff return");
         assert_eq!(
-            verdicts[3],
+            verdicts[4],
             "meta mark & 0xff000000 == 0x06000000 meta mark set meta mark & 0x00ffffff jump refused"
         );
         assert_eq!(rules(&main, "refused")[1], "tcp flags & rst == rst drop");

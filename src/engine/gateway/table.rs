@@ -176,6 +176,8 @@ pub enum Part {
     FromNet(ipnet::IpNet),
     /// Its destination is in this set.
     To(Family, Arc<str>),
+    /// The block of its destination, of as many bits as a family's blocks have, is in this set.
+    ToBlock(Family, Arc<str>),
     /// Its destination is in this range.
     ToNet(ipnet::IpNet),
     /// It belongs to a connection that has begun.

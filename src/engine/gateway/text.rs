@@ -93,6 +93,8 @@ impl fmt::Display for Part {
             Self::NotFrom(family, set) => write!(f, "{} saddr != @{set}", ip(*family)),
             Self::FromNet(net) => write!(f, "{} saddr {net}", of(net)),
             Self::To(family, set) => write!(f, "{} daddr @{set}", ip(*family)),
+            Self::ToBlock(Family::V4, set) => write!(f, "ip daddr & 255.255.0.0 @{set}"),
+            Self::ToBlock(Family::V6, set) => write!(f, "ip6 daddr & ffff:ffff:: @{set}"),
             Self::ToNet(net) => write!(f, "{} daddr {net}", of(net)),
             Self::Established => f.write_str("ct state established,related"),
             Self::Is(Protocol::Tcp) => f.write_str("meta l4proto tcp"),

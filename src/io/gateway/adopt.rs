@@ -127,6 +127,7 @@ impl Kernel {
         };
         self.list(GET_ELEMENTS, ask, take).map_err(KernelError::Silent)?;
         Ok(match set.key {
+            Key::Address(_) if set.kind == SetKind::Plain => points.into_iter().map(Point::single).collect(),
             Key::Address(family) => ranges(family, points),
             Key::Interface => points.into_iter().map(Point::interface).collect(),
             Key::Port => None,
@@ -187,6 +188,10 @@ impl Point {
             16 => Some(Ipv6Addr::from(*self.key.first_chunk::<16>()?).into()),
             _ => None,
         }
+    }
+
+    fn single(self) -> Option<(Element, Option<Arc<str>>)> {
+        Some((Element::Address(self.address()?), self.chain))
     }
 
     fn interface(self) -> Option<(Element, Option<Arc<str>>)> {

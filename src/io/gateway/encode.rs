@@ -87,6 +87,7 @@ impl Expressions<'_> {
             Part::NotFrom(family, set) => self.address_in(*family, Side::Source, set, true),
             Part::To(family, set) => self.address_in(*family, Side::Destination, set, false),
             Part::FromNet(net) => self.address_within(Side::Source, *net),
+            Part::ToBlock(family, set) => self.block_in(*family, set),
             Part::ToNet(net) => self.address_within(Side::Destination, *net),
             Part::Established => self.established(),
             Part::Is(protocol) => self.protocol(*protocol),
@@ -300,6 +301,14 @@ impl Expressions<'_> {
     fn address_in(&mut self, family: Family, side: Side, set: &str, not: bool) {
         self.address(family, side);
         self.lookup(set, not, None);
+    }
+
+    fn block_in(&mut self, family: Family, set: &str) {
+        self.address(family, Side::Destination);
+        let mut mask = octets(family.least());
+        mask.iter_mut().take(usize::from(family.block_bits() / 8)).for_each(|octet| *octet = 0xff);
+        self.masked(&mask);
+        self.lookup(set, false, None);
     }
 
     fn address_within(&mut self, side: Side, net: IpNet) {
