@@ -148,12 +148,11 @@ fn hold(listed: &Listed, policy: &Policy, settings: &GatewaySettings, interfaces
         let near = blocks.map(|blocks| Part::ToBlock(family, blocks));
         jumps.push((family, near, Part::Then(Then::Jump(map))));
     }
-    let mut rules = who.not_outside();
-    // The cheapest question first.
+    // First the question that nearly every packet answers with no.
     let of_clients = |(family, near, jump): &(Family, Option<Part>, Part)| -> Rule {
-        near.iter().cloned().chain([who.from(*family), jump.clone()]).collect()
+        near.iter().cloned().chain(who.inside()).chain([who.from(*family), jump.clone()]).collect()
     };
-    rules.extend(jumps.iter().map(of_clients));
+    let rules = jumps.iter().map(of_clients).collect();
     table.chains.push(Chain { name: "forward".into(), hook: Some((Hook::Forward, FILTER_PRIORITY)), rules });
     if settings.local {
         let rules = jumps.into_iter().map(|(_, near, jump)| near.into_iter().chain([jump]).collect()).collect();
@@ -373,6 +372,11 @@ impl Who {
         self.outside.iter().map(rule).collect()
     }
 
+    /// It did not come from outside.
+    fn inside(&self) -> Option<Part> {
+        self.outside.clone().map(Part::NotOver)
+    }
+
     /// Its source is a client's.
     pub(super) fn from(&self, family: Family) -> Part {
         let [v4, v6] = &self.clients;
@@ -442,9 +446,8 @@ mod tests {
     fn what_clients_send_inside_is_looked_up_and_nothing_else() {
         let hold = planned(&settings(), Vec::new()).hold;
         let forward = [
-            "iifname @outside return",
-            "ip daddr & 255.255.0.0 @near4 ip saddr @clients4 jump listed4",
-            "ip6 daddr & ffff:ffff:: @near6 ip6 saddr @clients6 jump listed6",
+            "ip daddr & 255.255.0.0 @near4 iifname != @outside ip saddr @clients4 jump listed4",
+            "ip6 daddr & ffff:ffff:: @near6 iifname != @outside ip6 saddr @clients6 jump listed6",
         ];
         assert_eq!(rules(&hold, "forward"), forward);
         assert_eq!(elements(&hold, "near4"), ["192.0.0.0", "198.51.0.0"]);

@@ -168,6 +168,8 @@ pub type Rule = Vec<Part>;
 pub enum Part {
     /// It came in over an interface of this set.
     CameOver(Arc<str>),
+    /// It came in over none of this set.
+    NotOver(Arc<str>),
     /// Its source is in this set.
     From(Family, Arc<str>),
     /// Its source is not in this set.

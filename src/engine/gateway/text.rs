@@ -89,6 +89,7 @@ impl fmt::Display for Part {
         let of = |net: &ipnet::IpNet| ip(Family::of(net.addr()));
         match self {
             Self::CameOver(set) => write!(f, "iifname @{set}"),
+            Self::NotOver(set) => write!(f, "iifname != @{set}"),
             Self::From(family, set) => write!(f, "{} saddr @{set}", ip(*family)),
             Self::NotFrom(family, set) => write!(f, "{} saddr != @{set}", ip(*family)),
             Self::FromNet(net) => write!(f, "{} saddr {net}", of(net)),

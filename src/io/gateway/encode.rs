@@ -83,6 +83,10 @@ impl Expressions<'_> {
                 self.meta(META_IIFNAME);
                 self.lookup(set, false, None);
             }
+            Part::NotOver(set) => {
+                self.meta(META_IIFNAME);
+                self.lookup(set, true, None);
+            }
             Part::From(family, set) => self.address_in(*family, Side::Source, set, false),
             Part::NotFrom(family, set) => self.address_in(*family, Side::Source, set, true),
             Part::To(family, set) => self.address_in(*family, Side::Destination, set, false),
