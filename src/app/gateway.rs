@@ -5,7 +5,7 @@ use super::config::{Config, GatewayConfig, Origin};
 use super::daemon::asked;
 use crate::base::model::Decision;
 use crate::engine::gateway::{
-    Cut, Dependency, Facts, GatewaySettings, Interfaces, Listed, TooManyRanges, Wanted, Watching, cuts, plan,
+    Cut, Dependency, Encrypted, Facts, GatewaySettings, Interfaces, Listed, TooManyRanges, Wanted, Watching, cuts, plan,
 };
 use crate::io::gateway::{KernelError, LogError, QueueError, System};
 use crate::io::upstream::lookup;
@@ -82,8 +82,11 @@ fn in_force(settings: &GatewaySettings, policy: &Policy) -> GatewaySettings {
     let mut settings = settings.clone();
     if !policy.settings().enforce {
         settings.redirect = None;
-        for watching in [&mut settings.dot, &mut settings.learned] {
-            *watching = if *watching == Watching::Off { Watching::Off } else { Watching::Observe };
+        if settings.dot != Encrypted::Off {
+            settings.dot = Encrypted::Observe;
+        }
+        if settings.learned != Watching::Off {
+            settings.learned = Watching::Observe;
         }
     }
     settings

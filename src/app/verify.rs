@@ -5,7 +5,7 @@ use super::gateway::Prepared;
 use crate::base::model::{BlockAnswer, Decision};
 use crate::base::name::Match;
 use crate::engine::gateway::{
-    Element, Family, HOLD, Handling, Inspection, LISTED_V4, LISTED_V6, MAIN, REFUSED, Redirect, Watching,
+    Element, Encrypted, Family, HOLD, Handling, Inspection, LISTED_V4, LISTED_V6, MAIN, REFUSED, Redirect,
 };
 use crate::io::gateway::{Counted, Found, Kernel, KernelError, Shape};
 use crate::io::probe::{Came, Probe, Saying};
@@ -109,7 +109,7 @@ pub fn client_paths(policy: &Policy, config: &GatewayConfig, prepared: &Prepared
             paths.push(Path { name: path, probe, expected: Came::Refused, counter: Some(REFUSED.to_owned()) });
         }
     }
-    if config.settings.dot == Watching::Refuse {
+    if config.settings.dot == Encrypted::Refuse {
         for (name, probe) in [("DoT", Probe::Tcp((RESOLVER, DOT).into())), ("DoQ", Probe::Udp((RESOLVER, DOT).into()))]
         {
             paths.push(Path { name, probe, expected: Came::Refused, counter: Some("dot".to_owned()) });

@@ -3,8 +3,8 @@
 use crate::space::sh;
 use interdict::base::model::{Stage, Wall};
 use interdict::engine::gateway::{
-    Change, Clients, GatewaySettings, Handling, Inspection, Interfaces, Listed, Mask, Redirect, Table, Wanted,
-    Watching, diff, plan,
+    Change, Clients, Encrypted, GatewaySettings, Handling, Inspection, Interfaces, Listed, Mask, Redirect, Table,
+    Wanted, Watching, diff, plan,
 };
 use interdict::io::gateway::{Held, Kernel, Queueing, Shape};
 use interdict::policy::list::Format;
@@ -41,7 +41,7 @@ pub(crate) fn settings() -> GatewaySettings {
             internal: vec!["10.0.0.0/8".parse().unwrap(), "fc00::/7".parse().unwrap()],
             servers: vec!["10.0.0.53/32".parse().unwrap()],
         }),
-        dot: Watching::Refuse,
+        dot: Encrypted::Refuse,
         learned: Watching::Refuse,
         inspect: Some(Inspection {
             tcp: [80, 443].into(),
@@ -109,7 +109,7 @@ pub(crate) fn the_printed_plan_is_what_the_kernel_gets() {
             clients: Clients::Networks(vec!["10.9.0.0/16".parse().unwrap()]),
             local: false,
             redirect: None,
-            dot: Watching::Off,
+            dot: Encrypted::Off,
             learned: Watching::Observe,
             inspect: None,
             ..settings()

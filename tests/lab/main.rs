@@ -31,6 +31,7 @@ mod paths;
 mod reload;
 mod roles;
 mod routed;
+mod sighted;
 mod sink;
 mod space;
 mod takeover;
@@ -236,6 +237,12 @@ fn learned_addresses_are_recorded_refused_and_forgotten() {
         "learned_addresses_are_recorded_refused_and_forgotten",
         learned::learned_addresses_are_recorded_refused_and_forgotten,
     );
+}
+
+/// Encrypted DNS is refused to an endpoint that tried what is blocked, for a time, and to nobody else.
+#[test]
+fn encrypted_dns_is_refused_to_who_tried() {
+    space::within("encrypted_dns_is_refused_to_who_tried", sighted::encrypted_dns_is_refused_to_who_tried);
 }
 
 /// A refused name, the vendor's five fallback resolvers and literal addresses are one incident, stopped at every step.

@@ -62,7 +62,7 @@ const SAID: &[([&str; 3], &str, &str, &str)] = &[
 ];
 
 /// Resolvers that are known: two refused for what they are, one observed.
-const RESOLVERS: &str = r#"
+pub(crate) const RESOLVERS: &str = r#"
 version = 1
 [bundle]
 id = "encrypted-dns"

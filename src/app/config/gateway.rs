@@ -2,7 +2,7 @@
 
 use super::check::{Problems, network};
 use super::file::spanned;
-use crate::engine::gateway::{Clients, GatewaySettings, Handling, Inspection, Mask, Redirect, Watching};
+use crate::engine::gateway::{Clients, Encrypted, GatewaySettings, Handling, Inspection, Mask, Redirect, Watching};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -37,9 +37,11 @@ pub struct Gateway {
     pub internal_networks: Vec<Spanned<String>>,
     /// Clients that are DNS servers themselves.
     pub dns_servers: Vec<Spanned<String>>,
-    /// `"observe"`, `"refuse"` or `"off"`.
+    /// `"observe"`, `"refuse-sighted"`, `"refuse"` or `"off"`.
     pub dot: Spanned<String>,
-    /// What is done with addresses that listed names lead to: the same words.
+    /// How long an endpoint that tried what is blocked counts as sighted.
+    pub sighted_for: Spanned<String>,
+    /// What is done with addresses that listed names lead to: `"observe"`, `"refuse"` or `"off"`.
     pub learned: Spanned<String>,
     /// How long one is remembered.
     pub learned_for: Spanned<String>,
@@ -76,6 +78,7 @@ impl Default for Gateway {
             internal_networks: internal.map(|net| spanned(net.to_owned())).to_vec(),
             dns_servers: Vec::new(),
             dot: spanned("observe".to_owned()),
+            sighted_for: spanned("24h".to_owned()),
             learned: spanned("observe".to_owned()),
             learned_for: spanned("24h".to_owned()),
             learn_every: spanned("never".to_owned()),
@@ -96,6 +99,8 @@ pub struct GatewayConfig {
     pub enabled: bool,
     /// Whether others are kept from changing the table of listed addresses.
     pub protect: bool,
+    /// How long an endpoint that tried what is blocked counts as sighted.
+    pub sighted_for: Duration,
     /// How long a learned address is remembered after an answer.
     pub learned_for: Duration,
     /// How often blocked names are asked for.
@@ -113,7 +118,7 @@ impl GatewayConfig {
         let queues = |config: &Self| {
             config.settings.inspect.as_ref().map(|inspect| (inspect.queue, inspect.queues, inspect.mask))
         };
-        let learns = |config: &Self| (config.learned_for, config.learn_every);
+        let learns = |config: &Self| (config.sighted_for, config.learned_for, config.learn_every);
         (self.enabled, self.protect, self.settings.log_group)
             == (other.enabled, other.protect, other.settings.log_group)
             && learns(self) == learns(other)
@@ -126,6 +131,7 @@ impl GatewayConfig {
     pub fn running_as(mut self, started: &Self) -> Self {
         (self.enabled, self.protect) = (started.enabled, started.protect);
         (self.learned_for, self.learn_every) = (started.learned_for, started.learn_every);
+        self.sighted_for = started.sighted_for;
         self.settings.log_group = started.settings.log_group;
         let port = started.settings.redirect.as_ref().map(|redirect| redirect.port);
         self.settings.redirect = self.settings.redirect.zip(port).map(|(redirect, port)| Redirect { port, ..redirect });
@@ -154,15 +160,21 @@ pub(super) fn check(p: &mut Problems<'_>, file: &Gateway) -> GatewayConfig {
         servers: networks(p, &file.dns_servers, "dns_servers"),
     };
     let inspect = inspection(p, file);
-    let learned_for = p.span(&file.learned_for, "learned_for").unwrap_or_default();
-    if learned_for > LEARNED_FOR_MAX {
-        p.push(&file.learned_for, "learned_for is 30 days at most: addresses change hands");
-    }
+    let mut remembered = |span: &Spanned<String>, key: &str| {
+        let remembered = p.span(span, key).unwrap_or_default();
+        if remembered > REMEMBERED_MAX {
+            p.push(span, &format!("{key} is 30 days at most: addresses change hands"));
+        }
+        remembered
+    };
+    let (sighted_for, learned_for) =
+        (remembered(&file.sighted_for, "sighted_for"), remembered(&file.learned_for, "learned_for"));
     let is_never = file.learn_every.get_ref() == "never";
     let learn_every = if is_never { None } else { p.span(&file.learn_every, "learn_every") };
     GatewayConfig {
         enabled: file.enabled,
         protect: file.protect,
+        sighted_for,
         learned_for,
         learn_every: learn_every.map(|every| every.max(LEARN_EVERY_MIN)),
         settings: GatewaySettings {
@@ -173,17 +185,19 @@ pub(super) fn check(p: &mut Problems<'_>, file: &Gateway) -> GatewayConfig {
             observe: file.observe,
             log_group: p.bound(&file.log_group, "log_group", 1, u16::MAX),
             redirect: file.redirect_dns.then_some(redirect),
-            dot: p.parse(&file.dot, "dot", WATCHING).unwrap_or(Watching::Observe),
+            dot: p.parse(&file.dot, "dot", ENCRYPTED).unwrap_or(Encrypted::Observe),
             learned: p.parse(&file.learned, "learned", WATCHING).unwrap_or(Watching::Observe),
             inspect: file.inspect.then_some(inspect).flatten(),
         },
     }
 }
 
+/// What may be written for [`Encrypted`].
+const ENCRYPTED: &str = "write \"observe\", \"refuse-sighted\", \"refuse\" or \"off\"";
 /// What may be written for [`Watching`].
 const WATCHING: &str = "write \"observe\", \"refuse\" or \"off\"";
-/// The longest time that a learned address is remembered.
-const LEARNED_FOR_MAX: Duration = Duration::from_secs(30 * 86_400);
+/// The longest time that an address is remembered.
+const REMEMBERED_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// The shortest time between two rounds of questions for blocked names: upstream is no toy.
 const LEARN_EVERY_MIN: Duration = Duration::from_secs(60);
 /// Queues are threads.

@@ -7,16 +7,18 @@ pub(in crate::app) use told::object;
 use super::activate::{Activator, Alarm};
 use super::learning::{Learning, Wanted, WireTap};
 use super::names::Names;
+use super::sighted::Sighted;
 use super::ways::{Asked, Told, Ways};
 use crate::app::config::{Config, GatewayConfig};
 use crate::app::gateway::{GatewayError, Prepared, facts, login, prepare};
 use crate::base::model::Wall;
-use crate::engine::gateway::{ANSWERING, GatewaySettings, Marked, Packet, Watching, hit};
+use crate::engine::gateway::{ANSWERING, Element, GatewaySettings, Marked, Packet, SIGHTED, Watching, hit};
 use crate::io::gateway::{Enforcer, Log, Logged, Queue, Queueing, Renewer, System, Teaching, Watch};
 use crate::io::listen::Networks;
 use crate::io::store::{Gap, GapReason};
 use crate::io::sys::clock;
 use crate::io::sys::plane::{Plane, Recorder};
+use ipnet::IpNet;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -53,12 +55,16 @@ pub(super) struct Gateway {
     state: Mutex<State>,
     /// What lapses unless it is renewed; apart from the state, which is held for seconds while a large set goes to the kernel.
     renewed: Mutex<Renewed>,
+    /// Whether the kernel is told of endpoints that tried what is blocked, and the clients that are servers; apart from the state, too.
+    sighting: Mutex<(bool, Vec<IpNet>)>,
     /// Who looks at names, and the queues until that begins.
     names: Option<Arc<Names>>,
     queues: Mutex<Vec<Queue>>,
     /// Whose queries are answered where redirected ones arrive.
     clients: Networks,
     learning: Learning,
+    /// Whether the tables are others than they were, so that endpoints have to be told to them again.
+    is_new: AtomicBool,
     log: LogCounters,
     stop: AtomicBool,
 }
@@ -89,6 +95,8 @@ struct LogCounters {
     unlisted: AtomicU64,
     renewals_failed: AtomicU64,
     bypasses_dropped: AtomicU64,
+    /// Endpoints that tried what is blocked of late.
+    sighted: AtomicU64,
     /// Ways around a block of late.
     ways: Mutex<Told>,
     /// Who asked which resolver that no list mentions, how often, when last.
@@ -122,10 +130,12 @@ impl Gateway {
             activator: Arc::clone(activator),
             state: Mutex::new(state),
             renewed: Mutex::default(),
+            sighting: Mutex::default(),
             names,
             queues: Mutex::new(queues.unwrap_or_default()),
             clients: Networks::default(),
             learning: Learning::new(activator, config.gateway.learned_for, config.gateway.learn_every),
+            is_new: AtomicBool::new(true),
             log: LogCounters::default(),
             stop: AtomicBool::new(false),
         })))
@@ -155,7 +165,11 @@ impl Gateway {
     }
 
     /// Puts the policy in force and starts the threads that keep it so.
-    pub(super) fn start(self: &Arc<Self>, plane: &Arc<Plane>, asked: Asked) -> Result<Threads, GatewayError> {
+    pub(super) fn start(
+        self: &Arc<Self>,
+        plane: &Arc<Plane>,
+        (asked, sighted): (Asked, Sighted),
+    ) -> Result<Threads, GatewayError> {
         let (group, watch) =
             (self.state().config.settings.log_group, Watch::open(TICK).map_err(crate::io::gateway::LogError::Other)?);
         let (log, renewer, teaching) = (Log::open(group, TICK)?, Renewer::open()?, Teaching::open()?);
@@ -171,7 +185,7 @@ impl Gateway {
         let plane = Arc::clone(plane);
         let mut threads = vec![
             spawn("gateway", Box::new(move || keeper.keep(watch))).map_err(other)?,
-            spawn("gateway-log", Box::new(move || reader.read(log, renewer, (plane, ways)))).map_err(other)?,
+            spawn("gateway-log", Box::new(move || reader.read(log, renewer, (plane, ways, sighted)))).map_err(other)?,
             spawn(
                 "gateway-learn",
                 Box::new(move || learner.learning.learn(&cache, teaching, &learner.stop, || learner.learns())),
@@ -274,7 +288,11 @@ impl Gateway {
                 Err(error)
             }
         };
-        let renewed = state.enforcer.in_force().map(|wanted| wanted.renewed.clone());
+        let wanted = state.enforcer.in_force();
+        let is_telling = wanted.is_some_and(|wanted| wanted.main.sets.contains_key(SIGHTED[0]));
+        let servers = state.config.settings.redirect.as_ref().map(|redirect| redirect.servers.clone());
+        *self.sighting.lock().unwrap_or_else(PoisonError::into_inner) = (is_telling, servers.unwrap_or_default());
+        let renewed = wanted.map(|wanted| wanted.renewed.clone());
         *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = renewed.unwrap_or_default();
         if let (Some(names), Ok(())) = (&self.names, &done) {
             names.in_force(policy.epoch());
@@ -282,6 +300,7 @@ impl Gateway {
         let refused = state.refused.clone();
         drop(state);
         self.learning.in_force(Some(facts));
+        self.is_new.store(true, Ordering::Relaxed);
         let alarm =
             refused.map(|why| format!("the gateway does not follow the policy, the kernel stays as it was: {why}"));
         self.activator.set_alarm(Alarm::Gateway, alarm);
@@ -309,6 +328,7 @@ impl Gateway {
         let is_new = state.mended.0 <= 1 || sentence.is_none();
         drop(state);
         self.learning.in_force(None);
+        self.is_new.store(true, Ordering::Relaxed);
         // A storm is one alarm.
         if is_new || !self.activator.has_alarm(&Alarm::Mended) {
             self.activator.set_alarm(Alarm::Mended, sentence);
@@ -316,13 +336,14 @@ impl Gateway {
     }
 
     /// Reads what the kernel logs, and renews the redirect, until the daemon stops.
-    fn read(&self, mut log: Log, mut renewer: Renewer, (plane, mut ways): (Arc<Plane>, Ways)) {
+    fn read(&self, mut log: Log, mut renewer: Renewer, (plane, mut ways, mut sighted): (Arc<Plane>, Ways, Sighted)) {
         let mut recorder = Recorder::new(plane);
         let mut renewed: Option<Instant> = None;
         while !self.stop.load(Ordering::Relaxed) {
             if renewed.is_none_or(|at| at.elapsed() >= LOOK) {
                 renewed = Some(Instant::now());
                 self.renew(&mut renewer);
+                self.sight(&mut sighted, &mut renewer);
             }
             let policy = self.activator.policy();
             // After the wait for packets: what they came after must not look later than they.
@@ -369,10 +390,24 @@ impl Gateway {
             if set != ANSWERING && !is_alive {
                 continue;
             }
-            if let Err(error) = renewer.renew(set, &ports, lifetime) {
+            if let Err(error) = renewer.renew(set, ports.into_iter().map(Element::Port), lifetime) {
                 self.log.renewals_failed.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(%error, set, "what lapses is not renewed");
             }
+        }
+    }
+
+    /// Tells the kernel whose encrypted DNS is refused, where that is wanted.
+    fn sight(&self, sighted: &mut Sighted, renewer: &mut Renewer) {
+        let (is_wanted, servers) = self.sighting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        sighted.hear(Instant::now(), &servers);
+        self.log.sighted.store(sighted.len() as u64, Ordering::Relaxed);
+        if self.is_new.swap(false, Ordering::Relaxed) || !is_wanted {
+            sighted.tell_again();
+        }
+        if is_wanted && let Err(error) = sighted.tell(renewer) {
+            self.log.renewals_failed.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%error, "endpoints do not get into the kernel");
         }
     }
 
@@ -405,6 +440,7 @@ impl Gateway {
         let mut state = self.state();
         state.removed = true;
         self.renewed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.sighting.lock().unwrap_or_else(PoisonError::into_inner).0 = false;
         state.prepared = None;
         let gone = state.enforcer.remove().map_err(|error| error.to_string())?;
         drop(state);

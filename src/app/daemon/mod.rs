@@ -27,6 +27,7 @@
 //! | `names` | names in the first packets of connections through the gateway |
 //! | `servers` | who is asked, followed where the system says it |
 //! | `status` | how it goes, as JSON |
+//! | `sighted` | endpoints that tried what is blocked, whose encrypted DNS the kernel refuses where that is wanted |
 //! | `summary` | the few lines at the start |
 //! | `ways` | ways around a block, as the resolver and the kernel's log see them together |
 //! | `wire` | sockets, runtimes and threads of the data plane |
@@ -40,6 +41,7 @@ mod inspection;
 mod learning;
 mod names;
 mod servers;
+mod sighted;
 mod sinkhole;
 mod status;
 mod summary;
@@ -140,12 +142,14 @@ pub fn run(config: Config, named: Option<&Path>, ready: impl FnOnce(&str)) -> Re
 
     let counters = Arc::new(Counters::default());
     let (tap, asked) = ways::channel();
-    let (resolving, plane) = wire::planes(&activator, &counters, &sender, gateway.is_some().then_some(tap));
+    let (sighted, endpoints) = sighted::channel(gateway_config.gateway.sighted_for);
+    let taps = gateway.is_some().then_some((tap, sighted)).unzip();
+    let (resolving, plane) = wire::planes(&activator, &counters, &sender, taps);
     let clients = gateway.as_ref().map(|gateway| gateway.clients()).unwrap_or_default();
     let sinkhole = Sinkhole::new(&activator, &sockets, Arc::clone(&clients));
     let running = wire::start(&activator, (resolving, Arc::clone(&plane)), opened, upstreams.clone(), clients)?;
     running.sink(&sinkhole, sockets);
-    let enforcing = gateway.as_ref().map(|gateway| gateway.start(&plane, asked)).transpose()?;
+    let enforcing = gateway.as_ref().map(|gateway| gateway.start(&plane, (asked, endpoints))).transpose()?;
     let tap = gateway.as_ref().map(|gateway| gateway.wire_tap());
     let shared = Shared::new(&plane, sender, &addresses, sinkhole.listen(), tap);
     let inspect = Inspect::new(&activator, gateway.as_ref(), shared);

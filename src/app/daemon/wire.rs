@@ -3,6 +3,7 @@
 use super::StartError;
 use super::activate::Activator;
 use super::servers;
+use super::sighted;
 use super::sinkhole::Sinkhole;
 use super::ways::Tap;
 use crate::app::config::Config;
@@ -48,20 +49,20 @@ pub(super) fn open(config: &Config) -> Result<Vec<Listeners>, StartError> {
 }
 
 /// What the threads of the data plane share:
-/// first the resolver's, whose blocked names are told to `tap`, then that of everybody else: of what is led to us, the kernel's log
+/// first the resolver's, whose blocked names are told to the first tap, then that of everybody else: of what is led to us, the kernel's log
 /// knows whom it was meant for.
 pub(super) fn planes(
     activator: &Activator,
     counters: &Arc<Counters>,
     ledger: &Sender,
-    tap: Option<Tap>,
+    (tap, sighted): (Option<Tap>, Option<sighted::Tap>),
 ) -> (Arc<Plane>, Arc<Plane>) {
     let (octets, stale_max) = activator.with_config(|config| (config.cache_octets, config.resolving.stale_max));
     let cache = Cache::with_stale(octets, rand::random(), stale_max);
     // Only a gateway learns from answers.
     let cache = Arc::new(if tap.is_some() { cache.telling() } else { cache });
     let plane = |tap: Option<Tap>| {
-        let ledger = ledger.clone();
+        let (ledger, sighted) = (ledger.clone(), sighted.clone());
         Arc::new(Plane {
             policy: activator.swap(),
             cache: Arc::clone(&cache),
@@ -69,6 +70,7 @@ pub(super) fn planes(
             cookies: Cookies::new(rand::random()),
             hits: Arc::new(move |batch| {
                 tap.iter().for_each(|tap| tap.see(&batch));
+                sighted.iter().for_each(|sighted| sighted.see(&batch));
                 ledger.try_send(StoreMessage::Batch(batch))
             }),
         })

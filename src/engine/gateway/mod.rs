@@ -21,6 +21,7 @@
 //! | `along` | what an address set takes along |
 //! | `learned` | addresses that listed names lead to |
 //! | `reset` | the reset of a connection |
+//! | `sighted` | the rules that refuse encrypted DNS to endpoints that tried what is blocked |
 //! | `seen` | a packet that the kernel logged, as an attempt |
 
 mod along;
@@ -35,6 +36,7 @@ mod plan;
 mod reset;
 mod seen;
 mod settings;
+mod sighted;
 mod table;
 mod text;
 
@@ -51,7 +53,8 @@ pub use plan::{
 };
 pub use reset::reset;
 pub use seen::{Marked, Packet, hit, question};
-pub use settings::{Clients, GatewaySettings, Handling, Inspection, Redirect, Watching};
+pub use settings::{Clients, Encrypted, GatewaySettings, Handling, Inspection, Redirect, Watching};
+pub use sighted::SIGHTED;
 pub use table::{
     Chain, Element, Elements, Family, Hook, Key, Part, Priority, Protocol, Range, Rule, Set, SetKind, Table, Then,
 };

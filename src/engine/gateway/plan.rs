@@ -7,7 +7,8 @@
 use super::inspect::{self, Entrance};
 use super::listed::{Kind, Listed};
 use super::near;
-use super::settings::{Clients, GatewaySettings, Handling, Redirect, Watching};
+use super::settings::{Clients, Encrypted, GatewaySettings, Handling, Redirect, Watching};
+use super::sighted;
 use super::table::{Chain, Element, Elements, Family, Hook, Key, Part, Protocol, Range, Rule, SetKind, Table, Then};
 use crate::base::model::Decision;
 use crate::policy::{Exception, Policy};
@@ -61,7 +62,9 @@ const EXCEPTIONS_MAX: usize = 1_000;
 /// DNS.
 const DNS: u16 = 53;
 /// DNS over TLS and over QUIC (RFC 7858, RFC 9250).
-const DOT: u16 = 853;
+pub(super) const DOT: u16 = 853;
+/// The word of packets of encrypted DNS that are refused.
+pub(super) const DOT_REFUSED: &str = "interdict dot refused";
 /// This machine, to itself.
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 /// Private and link-local space.
@@ -100,11 +103,7 @@ pub fn plan(listed: &Listed, policy: &Policy, settings: &GatewaySettings, interf
         renewed.insert(INSPECT_TCP, inspection.tcp.clone());
         renewed.insert(INSPECT_UDP, inspection.udp.clone());
     }
-    Wanted {
-        hold: hold(listed, policy, settings, interfaces),
-        main: main(settings, interfaces, policy.epoch()),
-        renewed,
-    }
+    Wanted { hold: hold(listed, policy, settings, interfaces), main: main(settings, interfaces, policy), renewed }
 }
 
 impl GatewaySettings {
@@ -187,7 +186,7 @@ pub(super) fn refusal() -> [Rule; 2] {
 }
 
 /// Counts everything, and logs each source within its share, its first packet always.
-fn logged(table: &mut Table, name: &Arc<str>, word: &'static str, group: u16) -> Vec<Rule> {
+pub(super) fn logged(table: &mut Table, name: &Arc<str>, word: &'static str, group: u16) -> Vec<Rule> {
     table.counters.insert(Arc::clone(name));
     let mut rules = vec![vec![Part::Count(Arc::clone(name))]];
     let sources = Family::BOTH.map(|family| {
@@ -218,9 +217,9 @@ fn spared(policy: &Policy, family: Family) -> impl Iterator<Item = Rule> + '_ {
 
 //----------- Main -----------------------------------------------------------
 
-fn main(settings: &GatewaySettings, interfaces: &Interfaces, epoch: u64) -> Table {
+fn main(settings: &GatewaySettings, interfaces: &Interfaces, policy: &Policy) -> Table {
     let mut table = Table { name: MAIN, ..Table::default() };
-    let watched = [settings.dot, settings.learned].into_iter().any(|watching| watching != Watching::Off);
+    let watched = settings.dot != Encrypted::Off || settings.learned != Watching::Off;
     let is_forwarding = watched || settings.inspect.is_some();
     if settings.redirect.is_none() && !is_forwarding {
         return table;
@@ -230,16 +229,19 @@ fn main(settings: &GatewaySettings, interfaces: &Interfaces, epoch: u64) -> Tabl
         add_redirect(&mut table, redirect, settings, &who, interfaces);
     }
     let inspect = settings.inspect.as_ref();
-    let inspect = inspect.map(|inspection| inspect::add(&mut table, inspection, &who, (epoch, settings.local)));
+    let inspect =
+        inspect.map(|inspection| inspect::add(&mut table, inspection, &who, (policy.epoch(), settings.local)));
     let Entrance { first, last, local } = inspect.unwrap_or_default();
     let learned = learned(&mut table, settings);
     if settings.local {
         add_output(&mut table, interfaces, (&first, &learned, &local));
     }
-    let mut rules = first;
+    let is_of_sighted = settings.dot == Encrypted::RefuseSighted;
+    let mut rules = if is_of_sighted { sighted::add(&mut table, policy, settings.log_group) } else { Vec::new() };
+    rules.extend(first);
     rules.extend(who.not_outside());
     rules.extend(learned.into_iter().map(|(family, rule)| [vec![who.from(family)], rule].concat()));
-    if settings.dot != Watching::Off {
+    if settings.dot != Encrypted::Off {
         rules.extend(dot(&mut table, settings, &who));
     }
     rules.extend(last);
@@ -252,11 +254,12 @@ fn main(settings: &GatewaySettings, interfaces: &Interfaces, epoch: u64) -> Tabl
 /// The chain for encrypted DNS, and the rules that lead there.
 fn dot(table: &mut Table, settings: &GatewaySettings, who: &Who) -> Vec<Rule> {
     let name: Arc<str> = "dot".into();
-    let word = if settings.dot == Watching::Refuse { "interdict dot refused" } else { "interdict dot observed" };
+    let refuses = settings.dot == Encrypted::Refuse;
+    let word = if refuses { DOT_REFUSED } else { "interdict dot observed" };
     table.counters.insert(UNLOGGED.into());
-    let mut rules = if settings.dot == Watching::Observe { first_only() } else { Vec::new() };
+    let mut rules = if refuses { Vec::new() } else { first_only() };
     rules.extend(logged(table, &name, word, settings.log_group));
-    if settings.dot == Watching::Refuse {
+    if refuses {
         rules.extend(refusal());
     }
     table.chains.push(Chain { name: Arc::clone(&name), hook: None, rules });
@@ -413,7 +416,7 @@ mod tests {
             observe: true,
             log_group: 7,
             redirect: None,
-            dot: Watching::Off,
+            dot: Encrypted::Off,
             learned: Watching::Off,
             inspect: None,
         }

@@ -16,13 +16,27 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// What is done about what no list of addresses can keep up with: encrypted DNS on its own port, addresses that were learned.
+    /// What is done about addresses that were learned.
     pub enum Watching {
         /// Nothing.
         Off => "off",
         /// It passes and is recorded.
         Observe => "observe",
         /// It is refused and recorded.
+        Refuse => "refuse",
+    }
+}
+
+vocabulary! {
+    /// What is done about encrypted DNS.
+    pub enum Encrypted {
+        /// Nothing.
+        Off => "off",
+        /// It passes and is recorded.
+        Observe => "observe",
+        /// It passes and is recorded, but for endpoints that tried what is blocked a while ago: theirs is refused, also at known resolvers.
+        RefuseSighted => "refuse-sighted",
+        /// On its own port it is refused and recorded.
         Refuse => "refuse",
     }
 }
@@ -79,8 +93,8 @@ pub struct GatewaySettings {
     pub log_group: u16,
     /// The redirect of DNS, if it is wanted.
     pub redirect: Option<Redirect>,
-    /// Encrypted DNS on port 853.
-    pub dot: Watching,
+    /// Encrypted DNS.
+    pub dot: Encrypted,
     /// Addresses that listed names lead to.
     pub learned: Watching,
     /// Names in the first packets, if they are wanted.

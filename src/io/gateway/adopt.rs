@@ -8,7 +8,7 @@
 //! Where a table has to be made anew all the same, another one with the same rules stands beside it for that time.
 
 use super::batch::{Batch, CREATE, GET_CHAIN, GET_ELEMENTS, GET_SET, NEW_TABLE};
-use super::encode;
+use super::element;
 use super::kernel::{Kernel, KernelError};
 use crate::engine::gateway::{
     BRIDGE, Chain, Element, Elements, Family, HOLD, Hook, Key, Range, Set, SetKind, Table, diff,
@@ -149,7 +149,7 @@ impl Nature {
             SetKind::Logged { timeout_s, size } => (size, u64::from(timeout_s) * 1_000),
             _ => (0, 0),
         };
-        Self { key: encode::nature(set), size, timeout_ms }
+        Self { key: element::nature(set), size, timeout_ms }
     }
 }
 

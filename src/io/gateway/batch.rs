@@ -1,5 +1,6 @@
 //! Messages of one transaction, and the numbers that `linux/netfilter/nf_tables.h` gives them.
 
+use super::element;
 use super::encode::{self, Queueing};
 use super::kernel::Counted;
 use crate::engine::gateway::{Chain, Change, Elements, Table};
@@ -86,7 +87,7 @@ impl<'t> Batch<'t> {
         let id = self.sets;
         let body = |m: &mut Writer| {
             m.text(2, name);
-            encode::set(m, set, id);
+            element::set(m, set, id);
         };
         self.message(NEW_SET, CREATE, body, &format!("the set {name}"));
     }
@@ -95,7 +96,7 @@ impl<'t> Batch<'t> {
         let body = |m: &mut Writer| {
             m.text(3, &chain.name);
             if let Some((hook, priority)) = chain.hook {
-                encode::hook(m, hook, priority);
+                element::hook(m, hook, priority);
             }
         };
         self.message(NEW_CHAIN, CREATE, body, &format!("the chain {}", chain.name));
@@ -118,7 +119,7 @@ impl<'t> Batch<'t> {
         while left.peek().is_some() {
             let body = |m: &mut Writer| {
                 m.text(2, set);
-                encode::elements(m, &mut left, timeout_ms);
+                element::elements(m, &mut left, timeout_ms);
             };
             self.message(message, flags, body, &format!("elements of the set {set}"));
         }

@@ -156,13 +156,18 @@ impl Renewer {
         Ok(Self { kernel: Kernel::open()? })
     }
 
-    /// Renews ports of a set; they go on for `lifetime`.
+    /// Renews elements of a set; they go on for `lifetime`.
     ///
     /// # Errors
     /// What the kernel refuses: the table may be gone, until it is mended.
-    pub fn renew(&mut self, set: &str, ports: &BTreeSet<u16>, lifetime: Duration) -> Result<(), KernelError> {
+    pub fn renew(
+        &mut self,
+        set: &str,
+        elements: impl IntoIterator<Item = Element>,
+        lifetime: Duration,
+    ) -> Result<(), KernelError> {
         let table = Table { name: MAIN, ..Table::default() };
-        let elements = ports.iter().map(|port| (Element::Port(*port), None)).collect();
+        let elements = elements.into_iter().map(|element| (element, None)).collect();
         self.kernel.renew(&table, set, &elements, lifetime)
     }
 }

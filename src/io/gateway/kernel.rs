@@ -7,7 +7,8 @@ use super::batch::{
     Batch, CREATE, DELETE_CHAIN, DELETE_RULE, DELETE_SET, DELETE_TABLE, DUMP, GET_CHAIN, GET_ELEMENTS, GET_OBJECT,
     GET_RULE, GET_SET, GET_TABLE, NEW_ELEMENTS, NEW_TABLE, OBJECT_COUNTER, OWNER, PERSIST, REQUEST, generic, kind,
 };
-use super::encode::{self, Queueing};
+use super::element;
+use super::encode::Queueing;
 use crate::engine::gateway::{BRIDGE, Chain, Change, Hook, Part, Table, Then};
 use crate::io::sys::netlink::{Message, Netlink, Writer, attribute, attributes, text};
 use std::collections::{BTreeMap, BTreeSet};
@@ -406,7 +407,7 @@ impl Shape {
     #[must_use]
     pub fn wanted(table: &Table, elements: bool) -> Self {
         let ours = |set: &crate::engine::gateway::Set| {
-            if elements && set.kind.is_ours() { encode::count(&set.elements) } else { 0 }
+            if elements && set.kind.is_ours() { element::count(&set.elements) } else { 0 }
         };
         Self {
             rules: table.chains.iter().map(|chain| (chain.name.to_string(), chain.rules.len())).collect(),

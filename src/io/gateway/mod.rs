@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `adopt` | a table that is there goes over into the one that is wanted |
 //! | `batch` | messages of one transaction |
-//! | `encode` | parts of rules, sets and elements as the kernel's attributes |
+//! | `element` | sets and their elements, and where chains are entered, as the kernel's attributes |
+//! | `encode` | parts of rules as the kernel's attributes |
 //! | `enforcer` | keeps the kernel as it is wanted |
 //! | `kernel` | tables put in force, changed, looked at and removed, each at once or not at all |
 //! | `watch` | hears when anybody changes the packet filter |
@@ -18,6 +19,7 @@
 
 mod adopt;
 mod batch;
+mod element;
 mod encode;
 mod enforcer;
 mod kernel;

@@ -66,6 +66,7 @@ impl Gateway {
             "renewals_failed": count(&counters.renewals_failed),
             "bypass_dropped": count(&counters.bypasses_dropped),
         });
+        object.insert("sighted".to_owned(), count(&counters.sighted).into());
         object.insert("log".to_owned(), log);
         object.insert("learned".to_owned(), self.learning.status());
         object.insert("ways".to_owned(), counters.ways.lock().unwrap_or_else(PoisonError::into_inner).object());
