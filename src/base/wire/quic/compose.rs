@@ -12,7 +12,6 @@ const CRYPTO_OCTETS: usize = 1_100;
 /// message that is too long.
 #[must_use]
 pub fn initials(version: u32, id: &[u8], message: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let version = Version::known(version).map(|known| (version, known))?;
     let parts = message.chunks(CRYPTO_OCTETS).enumerate();
     parts
         .map(|(at, part)| {
@@ -23,15 +22,18 @@ pub fn initials(version: u32, id: &[u8], message: &[u8]) -> Option<Vec<Vec<u8>>>
             frames.extend(part);
             // Header, number and seal make up the rest.
             frames.resize(frames.len().max(DATAGRAM_OCTETS - 48), 0);
-            seal(&version, id, u8::try_from(at).ok()?, &frames)
+            initial(version, id, u8::try_from(at).ok()?, &frames)
         })
         .collect()
 }
 
-/// Seals frames as an Initial packet: the inverse of [`Keys::open`].
-fn seal((number, version): &(u32, Version), id: &[u8], packet_number: u8, frames: &[u8]) -> Option<Vec<u8>> {
-    let mut packet = vec![if version.is_v2 { 0xd0 } else { 0xc0 }];
-    packet.extend(number.to_be_bytes());
+/// Frames as an Initial packet under the keys of a connection id (RFC 9001 §5.2). `None` for a version that nobody knows, or frames that
+/// are too many, or too few to be sealed.
+#[must_use]
+pub fn initial(version: u32, id: &[u8], packet_number: u8, frames: &[u8]) -> Option<Vec<u8>> {
+    let known = Version::known(version)?;
+    let mut packet = vec![if known.is_v2 { 0xd0 } else { 0xc0 }];
+    packet.extend(version.to_be_bytes());
     packet.push(u8::try_from(id.len()).ok()?);
     packet.extend(id);
     packet.extend([0, 0]);
@@ -39,7 +41,7 @@ fn seal((number, version): &(u32, Version), id: &[u8], packet_number: u8, frames
     packet.extend((0x4000 | len).to_be_bytes());
     let number_at = packet.len();
     packet.push(packet_number);
-    Keys::of_client(version, id)?.seal(packet, number_at, frames)
+    Keys::of_client(&known, id)?.seal(packet, number_at, frames)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! | type | what |
 //! |---|---|
 //! | [`QuicClient`] | from datagrams, in any order and cut, to the ClientHello or CHLO that they carry |
-//! | [`initials`] | a first flight written, for probes |
+//! | [`initials`], [`initial`] | a first flight written, for probes; one packet of it |
 //! | [`Long`] | a checked view of a long header |
 //! | [`Version`] | what differs between versions |
 //! | [`may_be_quic`] | whether a datagram is worth a closer look |
@@ -16,7 +16,7 @@ mod packet;
 mod version;
 
 pub use client::{Found, QuicClient};
-pub use compose::initials;
+pub use compose::{initial, initials};
 pub use google::server_name as google_server_name;
 pub use packet::{Long, may_be_quic};
 pub use version::Version;
