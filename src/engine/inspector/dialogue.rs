@@ -16,6 +16,8 @@ const TALK_OCTETS_MAX: u32 = 1 << 14;
 pub(super) const BODY_OCTETS: usize = 64;
 /// Blind octets beyond this end the reading: sequence numbers would come round.
 const BLIND_MAX: u64 = 1 << 30;
+/// Turns in a row that take nothing: more than any change of states needs.
+const IDLE_TURNS_MAX: u8 = 16;
 
 /// What was read.
 #[derive(Debug)]
@@ -148,10 +150,16 @@ impl Dialogue {
 
     /// Takes the next octets.
     pub(super) fn feed(&mut self, octets: &[u8], said: &mut dyn FnMut(Said<'_>)) {
-        let mut rest = octets;
-        // Each turn takes octets or changes the state to one that does; carriers are bounded.
+        let (mut rest, mut idle) = (octets, 0);
+        // Each turn takes octets or changes the state to one that does; carriers are bounded. Should there be one that does neither after
+        // all, the stream is given up, not the program.
         while !rest.is_empty() && !matches!(self.state, State::Lost | State::Done) {
+            let before = rest.len();
             rest = self.turn(rest, said);
+            idle = if rest.len() < before { 0 } else { idle + 1 };
+            if idle > IDLE_TURNS_MAX {
+                rest = self.lose();
+            }
         }
     }
 
@@ -295,7 +303,8 @@ impl Dialogue {
         let rest = octets.get(taken..).unwrap_or_default();
         if !*is_http {
             let line = head.octets();
-            let is_line = line.trim_ascii_start().contains(&b'\n');
+            // A blank line that is not empty counts too: with an empty one behind it the head is whole, and takes no more.
+            let is_line = line.contains(&b'\n');
             if is_line && carrier::is_proxy_v1(line) {
                 self.carried += 1;
                 self.state = if self.carried > CARRIED_MAX { State::Lost } else { State::Start(Vec::new()) };
@@ -544,6 +553,20 @@ mod tests {
             }
             let octets: Vec<&[u8]> = stream.chunks(1).collect();
             assert_eq!(read(Hint::None, &octets).0, told, "{what} one by one");
+        }
+    }
+
+    #[test]
+    fn blank_lines_are_no_head_that_nothing_ends() {
+        for blank in ["\t\n\n", " \r\n\r\n", "\r\t\r\n\r\n", " \n\r\n\n"] {
+            let stream = [blank.as_bytes(), b"a1 STARTTLS\r\n", &hello("a.example")].concat();
+            for cut in 0..stream.len() {
+                assert_eq!(
+                    read(Hint::None, &[&stream[..cut], &stream[cut..]]).0,
+                    ["tls a.example"],
+                    "{blank:?} cut at {cut}"
+                );
+            }
         }
     }
 
