@@ -444,8 +444,12 @@ pub(crate) fn tls(data: &[u8]) {
 /// come about by chance pass the seal, and what is behind it is read too.
 pub(crate) fn quic(data: &[u8]) {
     flight(lengths(data).map(<[u8]>::to_vec));
-    let versions = [1, 0x6b33_43cf, 0xff00_001d, 0xface_b002];
-    let version = data.last().map_or(1, |last| versions[usize::from(*last) % versions.len()]);
+    let version = match data.last().map(|last| last % 4) {
+        Some(1) => 0x6b33_43cf,
+        Some(2) => 0xff00_001d,
+        Some(3) => 0xface_b002,
+        _ => 1,
+    };
     let packets = lengths(data).zip(0..=u8::MAX);
     flight(packets.filter_map(|(frames, number)| initial(version, b"12345678", number, frames)));
 }
