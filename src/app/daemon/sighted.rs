@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 const FLUSHES_MAX: usize = 256;
 /// Endpoints that are remembered; with more, those that were seen first go on, and others have to wait until one is forgotten.
 const ENDPOINTS_MAX: usize = 65_536;
-/// Endpoints that the kernel is told of in one turn.
-const TOLD_MAX: usize = 1_024;
+/// Endpoints that the kernel is told of in one turn. Each is a transaction of its own, and the redirect of DNS, which lapses after five
+/// seconds, is renewed by the same thread.
+const TOLD_MAX: usize = 128;
 /// The part of its time after which an endpoint that tried again is told again.
 const RENEWED_AFTER: u32 = 16;
 
