@@ -88,6 +88,7 @@ def main():
     arguments.add_argument("--keep", action="store_true")
     arguments.add_argument("--files", default="handshakes,bulk")
     given = arguments.parse_args()
+    os.makedirs(given.folder, exist_ok=True)
     programs = commands(given.interdict)
     for name in list(programs):
         program = given.interdict if name == "interdict" else name
